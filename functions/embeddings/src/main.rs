@@ -1,0 +1,21 @@
+//! The `embeddings` function's process.
+
+use gateway_lambda::StartError;
+use gateway_store::Tables;
+use embeddings::App;
+
+#[tokio::main]
+async fn main() -> Result<(), StartError> {
+    gateway_lambda::logs_to_stdout();
+    let tables = Tables {
+        accounts: gateway_lambda::required("ACCOUNTS_TABLE")?,
+        ledger: gateway_lambda::required("LEDGER_TABLE")?,
+        ..Tables::default()
+    };
+    let app = App::connect(tables, gateway_lambda::required("PROVIDER_SECRET")?).await?;
+    gateway_lambda::run_buffered("embeddings", move |request| {
+        let app = app.clone();
+        async move { embeddings::handle(&app, request).await }
+    })
+    .await
+}

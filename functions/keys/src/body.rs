@@ -1,0 +1,135 @@
+//! The bodies of `/api/keys`, each field checked by name. Both `expires_at` and `expiresAt` are read.
+
+use std::collections::BTreeSet;
+
+use gateway_core::{
+    error::{ApiError, ErrorCode},
+    limits::RateLimit,
+    moment::{Reset, UnixMs},
+    money::Nanos,
+    token::KeyType,
+};
+use gateway_lambda::Request;
+use gateway_store::{KeyChange, NewKey};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+const MOST_NAME_CHARS: usize = 100;
+const MOST_MODELS: usize = 50;
+const DEFAULT_GRACE_S: u64 = 24 * 60 * 60;
+const MOST_GRACE_S: u64 = 30 * 24 * 60 * 60;
+
+/// A body's fields, by their names in snake case.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl Fields {
+    fn of(request: &Request, known: &[&str]) -> Result<Self, ApiError> {
+        let map: std::collections::BTreeMap<String, Box<RawValue>> = request.json()?;
+        let fields: Vec<_> = map.into_iter().map(|(name, value)| (snake_case(&name), value)).collect();
+        match fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => Err(ApiError::invalid(name, format!("Unknown parameter: '{name}'"))),
+            None => Ok(Self(fields)),
+        }
+    }
+
+    fn raw(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// The field, if it is there and not null.
+    fn value<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<Option<T>, ApiError> {
+        Ok(self.change(name, what)?.flatten())
+    }
+
+    /// The field, if it is there; the inner option is none for null.
+    fn change<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<Option<Option<T>>, ApiError> {
+        let wrong = |_| ApiError::invalid(name, format!("'{name}' must be {what}"));
+        self.raw(name).map(|raw| serde_json::from_str(raw.get()).map_err(wrong)).transpose()
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+const SETTABLE: [&str; 7] =
+    ["name", "active", "expires_at", "spend_limit", "spend_limit_reset", "rate_limit", "models"];
+
+/// The body of a `POST /api/keys`.
+pub(crate) fn new_key(request: &Request) -> Result<NewKey, ApiError> {
+    let change = change(request)?;
+    if change.active == Some(false) {
+        return Err(ApiError::invalid("active", "A new key is active: make it, then deactivate it"));
+    }
+    Ok(NewKey {
+        name: change.name.ok_or_else(|| ApiError::missing("name"))?,
+        key_type: KeyType::Proxy,
+        expires_at: change.expires_at.flatten(),
+        spend_limit: change.spend_limit.flatten(),
+        reset: change.reset.flatten(),
+        rate_limit: change.rate_limit.unwrap_or_default(),
+        models: change.models.flatten(),
+    })
+}
+
+/// The body of a `PUT` or `PATCH /api/keys/{id}`: what is absent stays, null takes away.
+pub(crate) fn change(request: &Request) -> Result<KeyChange, ApiError> {
+    let fields = Fields::of(request, &SETTABLE)?;
+    let name = fields.value::<String>("name", "a string")?.map(|name| checked_name(&name)).transpose()?;
+    let expires_at = fields.change::<String>("expires_at", "an RFC 3339 time or null")?;
+    let expires_at = expires_at.map(|text| text.map(|text| future(&text, request.at)).transpose()).transpose()?;
+    let models = fields.change::<BTreeSet<String>>("models", "an array of model ids or null")?;
+    if models.iter().flatten().any(|models| models.len() > MOST_MODELS || models.iter().any(String::is_empty)) {
+        return Err(ApiError::invalid("models", format!("'models' takes at most {MOST_MODELS} model ids, none empty")));
+    }
+    let rate_limit =
+        fields.change("rate_limit", "like {\"requests\":1000,\"interval\":\"10s\"}, from 1s to 1d, or null")?;
+    Ok(KeyChange {
+        name,
+        active: fields.value("active", "true or false")?,
+        expires_at,
+        spend_limit: fields.change::<Nanos>("spend_limit", "an amount in USD with at most 9 decimals, or null")?,
+        reset: fields.change::<Reset>("spend_limit_reset", "daily, weekly, monthly or null")?,
+        rate_limit: rate_limit.map(Option::<RateLimit>::unwrap_or_default),
+        models,
+    })
+}
+
+/// The grace period that the body of a rotation asks for.
+pub(crate) fn grace_ms(request: &Request) -> Result<u64, ApiError> {
+    let what = format!("a whole number of seconds from 0 to {MOST_GRACE_S}");
+    let seconds: Option<u64> = Fields::of(request, &["grace_seconds"])?.value("grace_seconds", &what)?;
+    match seconds.unwrap_or(DEFAULT_GRACE_S) {
+        seconds @ ..=MOST_GRACE_S => Ok(seconds * 1000),
+        _ => Err(ApiError::invalid("grace_seconds", format!("'grace_seconds' must be {what}"))),
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, ApiError> {
+    let name = name.trim();
+    match name.chars().count() {
+        0 => Err(ApiError {
+            param: Some("name".into()),
+            ..ApiError::new(ErrorCode::InvalidParameter, "'name' is empty")
+        }),
+        1..=MOST_NAME_CHARS if !name.chars().any(char::is_control) => Ok(name.to_owned()),
+        _ => Err(ApiError::invalid("name", format!("'name' takes at most {MOST_NAME_CHARS} printable characters"))),
+    }
+}
+
+fn future(text: &str, at: UnixMs) -> Result<UnixMs, ApiError> {
+    match UnixMs::parse_rfc3339(text) {
+        Some(expires) if expires > at => Ok(expires),
+        Some(_) => Err(ApiError::invalid("expires_at", "'expires_at' must lie in the future")),
+        None => {
+            Err(ApiError::invalid("expires_at", "'expires_at' must be an RFC 3339 time, 2026-11-23T09:30:00Z, or null"))
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `/api/keys`: the account's proxy keys. Billing keys are never made or changed by another key.
+
+mod body;
+mod create;
+mod rotate;
+
+use gateway_core::{
+    error::{ApiError, ErrorCode},
+    ids::KeyId,
+    limits::RateLimit,
+    moment::{Reset, UnixMs},
+    money::Nanos,
+    token::{KeyType, Token},
+};
+use gateway_lambda::{Caller, Request, Response};
+use gateway_store::{Idempotency, IdempotencyKey, KeyRecord, Store, UpdateOutcome, random};
+use serde::Serialize;
+
+/// What the function reaches.
+#[derive(Clone)]
+pub struct App {
+    /// The accounts and the tokens.
+    pub store: Store,
+}
+
+/// A key as its account sees it: never a token or a hash, but once the token in the answer that makes it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Key {
+    id: KeyId,
+    name: String,
+    prefix: String,
+    active: bool,
+    created_at: UnixMs,
+    expires_at: Option<UnixMs>,
+    last_used_at: Option<UnixMs>,
+    spend_limit: Option<Nanos>,
+    spend_limit_reset: Option<Reset>,
+    spent: Nanos,
+    rate_limit: RateLimit,
+    models: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+impl Key {
+    fn of(record: KeyRecord, at: UnixMs) -> Self {
+        let allowance = record.allowance;
+        Self {
+            id: record.id,
+            name: record.name,
+            prefix: record.prefix,
+            active: allowance.active,
+            created_at: record.created_at,
+            expires_at: allowance.expires_at,
+            last_used_at: record.last_used_at,
+            spend_limit: allowance.spend_limit,
+            spend_limit_reset: allowance.reset,
+            spent: allowance.period_spent(at),
+            rate_limit: allowance.rate_limit,
+            models: allowance.models.map(|models| models.into_iter().collect()),
+            key: None,
+        }
+    }
+
+    /// The same with its token, for the one answer that shows it.
+    fn with_token(self, token: &Token) -> Self {
+        Self { key: Some(token.reveal().to_owned()), ..self }
+    }
+}
+
+#[derive(Serialize)]
+struct Keys {
+    keys: Vec<Key>,
+}
+
+/// Every route of `/api/keys`.
+///
+/// # Errors
+/// 400 for a bad body, 404 for an unknown key, 409 for an idempotency key used again otherwise; 401, 403 and 429 of the
+/// calling key; 500.
+pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
+    let caller = request.caller()?;
+    let (_, rate) = app.store.key_count(&caller.account, caller.key, request.at).await?.counted()?;
+    request.record.counted(rate);
+    match (request.method.as_str(), request.resource.as_str()) {
+        ("GET", "/api/keys") => list(app, &caller, &request).await,
+        ("POST", "/api/keys") => create::answer(app, &caller, &request).await,
+        ("POST", _) => rotate::answer(app, &caller, &request).await,
+        ("GET", _) => show(app, &caller, &request).await,
+        ("DELETE", _) => delete(app, &caller, &request).await,
+        _ => update(app, &caller, &request).await,
+    }
+}
+
+/// GET /api/keys
+async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let standing = app.store.account_standing(&caller.account).await?;
+    let records = standing.map(|standing| standing.keys).unwrap_or_default();
+    let shown = records.into_iter().filter(|key| key.key_type == KeyType::Proxy && !key.allowance.deleted);
+    Ok(Response::json(200, &Keys { keys: shown.map(|record| Key::of(record, request.at)).collect() }))
+}
+
+/// GET /api/keys/{id}
+async fn show(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let record = proxy_key(app, caller, request).await?;
+    Ok(Response::json(200, &Key::of(record, request.at)))
+}
+
+/// PUT and PATCH /api/keys/{id}
+async fn update(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let change = body::change(request)?;
+    let record = proxy_key(app, caller, request).await?;
+    let updated = app.store.key_update(&caller.account, record.id, &change, request.at).await?;
+    Ok(Response::json(200, &Key::of(updated_key(updated, request)?, request.at)))
+}
+
+/// DELETE /api/keys/{id}
+async fn delete(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let record = proxy_key(app, caller, request).await?;
+    if app.store.key_delete(&caller.account, record.id).await? {
+        Ok(Response::no_content())
+    } else {
+        Err(not_found(request))
+    }
+}
+
+/// The proxy key that the path names, if it is the caller's account's.
+async fn proxy_key(app: &App, caller: &Caller, request: &Request) -> Result<KeyRecord, ApiError> {
+    let id = request.path_parameters.get("id").and_then(|text| KeyId::parse(text)).ok_or_else(|| not_found(request))?;
+    let record = app.store.key(&caller.account, id).await?;
+    record.filter(|record| record.key_type == KeyType::Proxy).ok_or_else(|| not_found(request))
+}
+
+fn updated_key(outcome: UpdateOutcome, request: &Request) -> Result<KeyRecord, ApiError> {
+    match outcome {
+        UpdateOutcome::Updated(record) => Ok(*record),
+        UpdateOutcome::NotFound => Err(not_found(request)),
+        UpdateOutcome::TooManyTokens => Err(ApiError::invalid(
+            "grace_seconds",
+            "This key was rotated too often: wait until the grace of an old token is over, or delete the key",
+        )),
+    }
+}
+
+fn not_found(request: &Request) -> ApiError {
+    let id = request.path_parameters.get("id").map_or("", String::as_str);
+    ApiError::new(ErrorCode::NotFound, format!("There is no proxy key with the id `{id}`."))
+}
+
+/// A `POST`'s new token, and what is remembered of the `POST` where the client sent an `Idempotency-Key`.
+async fn new_token(app: &App, caller: &Caller, request: &Request) -> Result<(Token, Option<Idempotency>), ApiError> {
+    let Some(given) = request.header("idempotency-key") else {
+        return Ok((Token::from_random(KeyType::Proxy, random()?), None));
+    };
+    const MOST_CHARS: usize = 255;
+    if given.is_empty() || given.len() > MOST_CHARS {
+        return Err(ApiError::invalid("Idempotency-Key", "The Idempotency-Key header takes 1 to 255 characters"));
+    }
+    let key = IdempotencyKey::new(given, &request.path, &request.body);
+    let memory = app.store.idempotency(&caller.account, key, request.at).await?;
+    if memory.conflict {
+        let message = "This Idempotency-Key was used for another request in the last 24 hours: use a new one";
+        return Err(ApiError::new(ErrorCode::IdempotencyConflict, message));
+    }
+    let own = request.header("authorization").and_then(Token::from_authorization).ok_or_else(ApiError::unauthorized)?;
+    Ok((memory.token(KeyType::Proxy, &own), Some(memory)))
+}

@@ -1,0 +1,132 @@
+//! Every function of the template, linked into this process: the code that Lambda runs, called as Lambda calls it.
+
+use aws_lambda_events::event::apigw::{ApiGatewayCustomAuthorizerRequest, ApiGatewayCustomAuthorizerResponse};
+use gateway_lambda::{Body, Host, answer};
+use gateway_store::{Configuration, Store};
+use gateway_upstream::Upstream;
+
+/// A function behind a route. The authorizer is asked otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `POST /v1/chat/completions`.
+    ChatCompletions,
+    /// `POST /v1/embeddings`.
+    Embeddings,
+    /// `GET /v1/models`.
+    Models,
+    /// `GET /v1/auth/key`.
+    AuthKey,
+    /// `GET /api/balance`.
+    Balance,
+    /// `GET /api/usage` and below.
+    Usage,
+    /// `GET /api/transactions`.
+    Transactions,
+    /// `/api/keys`.
+    Keys,
+    /// What no route serves.
+    UnknownRoute,
+}
+
+impl Function {
+    const ALL: [Self; 9] = [
+        Self::ChatCompletions,
+        Self::Embeddings,
+        Self::Models,
+        Self::AuthKey,
+        Self::Balance,
+        Self::Usage,
+        Self::Transactions,
+        Self::Keys,
+        Self::UnknownRoute,
+    ];
+
+    /// Its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat-completions",
+            Self::Embeddings => "embeddings",
+            Self::Models => "models",
+            Self::AuthKey => "auth-key",
+            Self::Balance => "balance",
+            Self::Usage => "usage",
+            Self::Transactions => "transactions",
+            Self::Keys => "keys",
+            Self::UnknownRoute => "unknown-route",
+        }
+    }
+
+    /// The one in this folder.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|function| function.name() == name)
+    }
+}
+
+/// What all functions of this process reach.
+#[derive(Clone)]
+pub struct Functions {
+    /// The database.
+    pub store: Store,
+    /// The catalogue.
+    pub configuration: Configuration,
+    /// The providers.
+    pub upstream: Upstream,
+}
+
+impl Functions {
+    /// The answer of a function to an event.
+    pub async fn invoke(&self, host: &Host, function: Function, event: lambda_http::Request) -> http::Response<Body> {
+        let Self { store, configuration, upstream } = self.clone();
+        let name = function.name();
+        match function {
+            Function::ChatCompletions => {
+                let app = chat_completions::App { store, upstream, configuration };
+                answer(host, name, event, |request| chat_completions::handle(&app, request)).await
+            }
+            Function::Embeddings => {
+                let app = embeddings::App { store, upstream, configuration };
+                answer(host, name, event, |request| embeddings::handle(&app, request)).await
+            }
+            Function::Models => {
+                let app = models::App { store, configuration };
+                answer(host, name, event, |request| models::handle(&app, request)).await
+            }
+            Function::AuthKey => {
+                let app = auth_key::App { store };
+                answer(host, name, event, |request| auth_key::handle(&app, request)).await
+            }
+            Function::Balance => {
+                let app = balance::App { store };
+                answer(host, name, event, |request| balance::handle(&app, request)).await
+            }
+            Function::Usage => {
+                let app = usage::App { store };
+                answer(host, name, event, |request| usage::handle(&app, request)).await
+            }
+            Function::Transactions => {
+                let app = transactions::App { store };
+                answer(host, name, event, |request| transactions::handle(&app, request)).await
+            }
+            Function::Keys => {
+                let app = keys::App { store };
+                answer(host, name, event, |request| keys::handle(&app, request)).await
+            }
+            Function::UnknownRoute => {
+                answer(host, name, event, |request| unknown_route::handle(&unknown_route::App, request)).await
+            }
+        }
+    }
+
+    /// The authorizer's answer, or its error's message, which is all that API Gateway gets of one.
+    ///
+    /// # Errors
+    /// `Unauthorized`, or whatever else went wrong.
+    pub async fn authorize(
+        &self,
+        host: &Host,
+        event: ApiGatewayCustomAuthorizerRequest,
+    ) -> Result<ApiGatewayCustomAuthorizerResponse, String> {
+        let app = authorizer::App { store: self.store.clone(), clock: host.clock.clone() };
+        authorizer::authorize(&app, event).await.map_err(|refusal| refusal.to_string())
+    }
+}

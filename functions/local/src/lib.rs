@@ -1,0 +1,23 @@
+//! ModelSwitch on one machine: the gateway with every function in one process, and the operator's command line.
+//!
+//! template.yaml is the one source of routing: what API Gateway would do is read from it and done here, so that the
+//! functions can't tell the difference. No rule about accounts, keys, models or money is here; those are the functions'.
+
+mod api;
+pub mod cli;
+mod engine;
+mod event;
+mod functions;
+pub mod operator;
+mod policy;
+mod provider;
+mod responses;
+mod router;
+pub mod run;
+mod server;
+mod start;
+mod template;
+
+pub use engine::{Data, OpenError};
+pub use start::{FirstAccount, Gateway, Options, StartError};
+pub use template::TemplateError;

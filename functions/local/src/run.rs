@@ -1,0 +1,176 @@
+//! The program: reads the command line and the environment, runs, prints.
+//!
+//! Results go to standard output, words about errors and the log's JSON lines to standard error.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use gateway_lambda::environment;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command, ServeArgs, Target},
+    engine::Data,
+    operator, server,
+    start::{FirstAccount, Gateway, Options, of_environment},
+};
+
+/// Runs what was typed.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::read(arguments);
+    logs();
+    let outcome = match cli.command {
+        Command::Serve(serve) => run_server(serve, &cli.target, cli.json).await,
+        command => run_command(command, &cli.target, cli.json).await,
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(problem) => {
+            // Where standard error is gone, the exit code has to do.
+            let _ = writeln!(io::stderr(), "modelswitch: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_command(command: Command, target: &Target, json: bool) -> Result<ExitCode, String> {
+    let report = operator::run(target, command, of_environment(environment).0).await.map_err(|problem| problem.to_string())?;
+    print(if json { &report.json } else { &report.text })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_server(serve: ServeArgs, target: &Target, json: bool) -> Result<ExitCode, String> {
+    if target.stack.is_some() {
+        return Err("serve runs on local data; --stack is for the other commands".to_owned());
+    }
+    let grace = Duration::from_secs(serve.grace);
+    let gateway = Gateway::start(options(serve, target).await?).await.map_err(|error| error.to_string())?;
+    print(&if json { ready_line(&gateway) } else { welcome(&gateway, target) })?;
+    server::stop_signal().await;
+    if gateway.stop(grace).await {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(format!("requests were still running after {} seconds and were cut off", grace.as_secs()))
+    }
+}
+
+async fn options(serve: ServeArgs, target: &Target) -> Result<Options, String> {
+    let (mut extra, mut credentials) = of_environment(environment);
+    for price in &serve.prices {
+        if !serve.providers.iter().any(|provider| provider.name == price.name) {
+            return Err(format!("--price {}: there is no --provider of that name", price.name));
+        }
+    }
+    for provider in &serve.providers {
+        let credential = environment(&provider.env_var());
+        provider.add_to(&mut extra, &serve.prices, credential.as_deref()).await?;
+        credentials.extend(credential.map(|secret| (provider.name.clone(), secret)));
+    }
+    let settings = serve.config.as_deref().map(operator::read_settings).transpose()?;
+    let data = if serve.ephemeral { Data::Ephemeral } else { Data::File(target.data.clone()) };
+    Ok(Options {
+        port: serve.port,
+        data,
+        settings,
+        extra,
+        credentials,
+        template: serve.template,
+        free_credit: serve.credit,
+        ..Options::default()
+    })
+}
+
+/// The one line that scripts wait for. After the first start there are no tokens to tell.
+fn ready_line(gateway: &Gateway) -> String {
+    #[derive(Serialize)]
+    struct Ready<'a> {
+        url: &'a str,
+        proxy_key: Option<&'a str>,
+        billing_key: Option<&'a str>,
+        account_id: Option<&'a str>,
+    }
+    let first = gateway.first_account.as_ref();
+    let ready = Ready {
+        url: &gateway.url,
+        proxy_key: first.map(|first| first.proxy_key.reveal()),
+        billing_key: first.map(|first| first.billing_key.reveal()),
+        account_id: first.map(|first| first.id.as_str()),
+    };
+    serde_json::to_string(&ready).unwrap_or_default()
+}
+
+fn welcome(gateway: &Gateway, target: &Target) -> String {
+    let url = &gateway.url;
+    match &gateway.first_account {
+        Some(first) => first_welcome(url, first),
+        None => format!(
+            "ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1), with the data in {}.\n\n\
+             A new key:     modelswitch key create --name NAME\n\
+             The accounts:  modelswitch account list\n",
+            target.data.display()
+        ),
+    }
+}
+
+fn first_welcome(url: &str, first: &FirstAccount) -> String {
+    let FirstAccount { id, proxy_key, billing_key } = first;
+    let (proxy_key, billing_key) = (proxy_key.reveal(), billing_key.reveal());
+    format!(
+        r#"ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1)
+
+  account      {id}
+  proxy key    {proxy_key}   for the models, /v1
+  billing key  {billing_key}   for the account, /api
+
+Copy the keys now: they are stored as hashes and won't be shown again.
+
+Ask a model (this one is built in; it is no model and answers with your own words):
+
+  curl {url}/v1/chat/completions \
+    -H 'Authorization: Bearer {proxy_key}' \
+    -H 'Content-Type: application/json' \
+    -d '{{"model":"modelswitch/echo","messages":[{{"role":"user","content":"Hello, gateway!"}}]}}'
+
+The same, streaming:
+
+  curl -N {url}/v1/chat/completions \
+    -H 'Authorization: Bearer {proxy_key}' \
+    -H 'Content-Type: application/json' \
+    -d '{{"model":"modelswitch/echo","stream":true,"messages":[{{"role":"user","content":"Hello, gateway!"}}]}}'
+
+See what it cost:
+
+  curl {url}/api/usage -H 'Authorization: Bearer {billing_key}'
+
+For real models: OPENAI_API_KEY=… modelswitch, or --provider NAME=URL for a server of your own; modelswitch --help
+"#
+    )
+}
+
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    match written {
+        // Whoever reads may stop reading, as `head` does.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
+}
+
+/// The log: JSON lines on standard error. `RUST_LOG` sets what is in it.
+fn logs() {
+    let filter = environment("RUST_LOG").and_then(|filter| EnvFilter::try_new(filter).ok());
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info")))
+        .init();
+}

@@ -1,0 +1,250 @@
+//! Puts a gateway together: data, tables, settings, providers, functions, server. And the first account.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use gateway_core::{
+    catalogue::{BUILT_IN_PROVIDERS, Catalogue, ECHO_PROVIDER},
+    ids::{AccountId, RequestId},
+    ledger::EntryKind,
+    limits::RateLimit,
+    money::Nanos,
+    settings::{ProviderSettings, Settings, SettingsError},
+    token::{KeyType, Token},
+};
+use gateway_lambda::{Clock, Host, TaskTracker};
+use gateway_store::{Configuration, Credit, NewKey, Store, StoreError, Tables};
+use gateway_upstream::{Credentials, Timeouts, Upstream};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{
+    api::Api,
+    engine::{Data, Engine, OpenError},
+    functions::Functions,
+    server,
+    template::{STACK_NAME, Template, TemplateError},
+};
+
+/// What a gateway is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 is any free one.
+    pub port: u16,
+    /// Where the data are.
+    pub data: Data,
+    /// The settings; none: those that are stored with the data.
+    pub settings: Option<Settings>,
+    /// Providers and models on top of the settings, where those do not speak of them.
+    pub extra: Settings,
+    /// The providers' keys, by name.
+    pub credentials: HashMap<String, String>,
+    /// How long to wait for providers.
+    pub timeouts: Timeouts,
+    /// The time.
+    pub clock: Clock,
+    /// The template; none: the one in the current folder, or else the built-in one.
+    pub template: Option<PathBuf>,
+    /// What the first account may spend.
+    pub free_credit: Nanos,
+}
+
+impl Default for Options {
+    /// In memory, on any port, with the built-in echo alone.
+    fn default() -> Self {
+        Self {
+            port: 0,
+            data: Data::Ephemeral,
+            settings: None,
+            extra: echo(),
+            credentials: HashMap::new(),
+            timeouts: Timeouts::default(),
+            clock: Clock::system(),
+            template: None,
+            free_credit: Nanos::usd(5),
+        }
+    }
+}
+
+/// A gateway that answers.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where it answers, `http://127.0.0.1:8787`.
+    pub url: String,
+    /// Its database.
+    pub store: Store,
+    /// Its clock.
+    pub clock: Clock,
+    /// The account that this start made, because there was none.
+    pub first_account: Option<FirstAccount>,
+    running: TaskTracker,
+    stop: oneshot::Sender<Duration>,
+    server: JoinHandle<bool>,
+}
+
+/// The account that the first start makes, and its keys, which are shown this once.
+#[derive(Debug, Clone)]
+pub struct FirstAccount {
+    /// The account.
+    pub id: AccountId,
+    /// Its key for the models.
+    pub proxy_key: Token,
+    /// Its key for the account.
+    pub billing_key: Token,
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] OpenError),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The database.
+    #[error("the database did not do it: {0}")]
+    Store(#[from] StoreError),
+    /// The tables, the routes or the port.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Gateway {
+    /// Starts a gateway; it answers when this returns.
+    ///
+    /// # Errors
+    /// Says what is wrong and what to do.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let template = Template::load(options.template.as_deref())?;
+        let listener = server::bind(options.port).await.map_err(StartError::Other)?;
+        let engine = Engine::open(&options.data)?;
+        for table in &template.tables {
+            engine.create_table(table).map_err(StartError::Other)?;
+        }
+        engine.sweep();
+        let store = Store::new(engine.client(), Tables::of_stack(STACK_NAME));
+        let settings = match options.settings {
+            Some(settings) => settings,
+            None => store.settings().await?,
+        };
+        let catalogue = Catalogue::new(merged(settings, options.extra))?;
+        let functions = Functions {
+            store: store.clone(),
+            configuration: Configuration::fixed(catalogue),
+            upstream: Upstream::new(options.timeouts, Credentials::fixed(options.credentials))
+                .map_err(StartError::Other)?,
+        };
+        let first_account = first_account(&store, &options.clock, options.free_credit).await?;
+        let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?.to_string();
+        let url = format!("http://{address}");
+        let host = Host::new(options.clock.clone());
+        let running = host.running.clone();
+        let api = Arc::new(Api::new(template, functions, host, address).map_err(StartError::Other)?);
+        let (stop, stopped) = oneshot::channel();
+        let server = spawn(server::serve(listener, api, stopped));
+        Ok(Self { url, store, clock: options.clock, first_account, running, stop, server })
+    }
+
+    /// Waits until no request runs, settlement included.
+    pub async fn idle(&self) {
+        self.running.close();
+        self.running.wait().await;
+        self.running.reopen();
+    }
+
+    /// Takes no more requests, lets running ones finish for at most `grace`, and says whether all did.
+    pub async fn stop(self, grace: Duration) -> bool {
+        // The receiver is gone only if the server is, and then there is nothing to stop.
+        let _ = self.stop.send(grace);
+        self.server.await.unwrap_or(false)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server's own task, awaited by `Gateway::stop`")]
+fn spawn(server: impl Future<Output = bool> + Send + 'static) -> JoinHandle<bool> {
+    tokio::spawn(server)
+}
+
+/// Settings that turn on the built-in echo and nothing else.
+pub fn echo() -> Settings {
+    let mut settings = Settings::default();
+    settings.providers.insert(ECHO_PROVIDER.to_owned(), ProviderSettings::default());
+    settings
+}
+
+/// The echo and each built-in provider whose key the environment holds, and those keys by name.
+pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> (Settings, HashMap<String, String>) {
+    let (mut settings, mut credentials) = (echo(), HashMap::new());
+    for provider in BUILT_IN_PROVIDERS {
+        if let Some(key) = provider.env_var.and_then(&variable) {
+            settings.providers.insert(provider.name.to_owned(), ProviderSettings::default());
+            credentials.insert(provider.name.to_owned(), key);
+        }
+    }
+    (settings, credentials)
+}
+
+/// `settings`, and what of `extra` they do not speak of.
+pub fn merged(mut settings: Settings, extra: Settings) -> Settings {
+    for (name, provider) in extra.providers {
+        settings.providers.entry(name).or_insert(provider);
+    }
+    for (id, model) in extra.models {
+        settings.models.entry(id).or_insert(model);
+    }
+    settings
+}
+
+/// Makes an account with credit and one key of each type, if there is no account at all.
+async fn first_account(store: &Store, clock: &Clock, credit: Nanos) -> Result<Option<FirstAccount>, StoreError> {
+    if !store.account_list().await?.is_empty() {
+        return Ok(None);
+    }
+    let now = clock.now();
+    let id = store.account_create("My account", now).await?.id;
+    if credit > Nanos::ZERO {
+        let entry = RequestId::new(now, gateway_store::random()?);
+        let description = "Free credit".to_owned();
+        store.account_credit(&id, &Credit { id: entry, kind: EntryKind::Adjustment, amount: credit, description }).await?;
+    }
+    let proxy_key = first_key(store, &id, KeyType::Proxy, clock).await?;
+    let billing_key = first_key(store, &id, KeyType::Billing, clock).await?;
+    Ok(Some(FirstAccount { id, proxy_key, billing_key }))
+}
+
+async fn first_key(store: &Store, account: &AccountId, key_type: KeyType, clock: &Clock) -> Result<Token, StoreError> {
+    let token = Token::from_random(key_type, gateway_store::random()?);
+    let new = NewKey {
+        name: format!("First {} key", key_type.name()),
+        key_type,
+        expires_at: None,
+        spend_limit: None,
+        reset: None,
+        rate_limit: RateLimit::default(),
+        models: None,
+    };
+    store.key_create(account, &new, &token, clock.now(), None).await?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_serves_when_its_key_is_in_the_environment() {
+        let (settings, credentials) = of_environment(|name| (name == "GROQ_API_KEY").then(|| "key".to_owned()));
+        assert_eq!(settings.providers.keys().collect::<Vec<_>>(), ["groq", ECHO_PROVIDER]);
+        assert_eq!(credentials, HashMap::from([("groq".to_owned(), "key".to_owned())]));
+    }
+
+    #[test]
+    fn what_the_settings_say_of_a_provider_stands() {
+        let own = r#"{"providers":{"openai":{"base_url":"http://127.0.0.1:1/v1"}}}"#;
+        let settings = merged(Settings::parse(own.as_bytes()).unwrap(), of_environment(|_| Some("key".to_owned())).0);
+        assert_eq!(settings.providers["openai"].base_url.as_deref(), Some("http://127.0.0.1:1/v1"));
+        assert!(settings.providers.contains_key(ECHO_PROVIDER));
+    }
+}

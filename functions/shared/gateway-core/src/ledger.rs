@@ -1,0 +1,300 @@
+//! The books' rules: what a key's allowance lets a request do, and what the ledger says of it afterwards.
+//!
+//! The store's condition expressions enforce these rules; this module explains a refusal from the item that refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    ids::{AccountId, KeyId, RequestId},
+    limits::{RateLimit, RateStanding},
+    moment::{Reset, UnixMs},
+    money::Nanos,
+    usage::Metered,
+};
+
+/// What a key without a spend limit has left: more than there is money. Making "no limit" a number keeps one expression
+/// for all keys.
+pub const UNLIMITED: Nanos = Nanos(i64::MAX / 2);
+
+/// The period of a spend limit that never resets.
+pub const NO_PERIOD: &str = "always";
+
+/// A part of the balance that a refill leaves alone: 15/16, so that other keys find funds without calling any back.
+const REFILL_FRACTION: i64 = 16;
+/// Refill for this many requests like the one that ran short.
+const REFILL_REQUESTS: i64 = 64;
+
+/// Funds set aside for one running request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The request.
+    pub id: RequestId,
+    /// The most it can cost.
+    pub amount: Nanos,
+    /// From then on nobody will settle it any more, and anybody may expire it.
+    pub expires: UnixMs,
+    /// Below a million. Tells a lost reply to our own write from a second delivery of the same request.
+    pub nonce: u32,
+}
+
+/// A key's item as the rules see it: its attributes, its allowance, its holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// The key was deleted; its item stays for what still runs.
+    pub deleted: bool,
+    /// Switched on.
+    pub active: bool,
+    /// Refused from then on.
+    pub expires_at: Option<UnixMs>,
+    /// The only models it may call.
+    pub models: Option<BTreeSet<String>>,
+    /// Its rate limit.
+    pub rate_limit: RateLimit,
+    /// Requests counted per window; the key is the window's start in seconds.
+    pub windows: BTreeMap<u64, u32>,
+    /// The most it may spend in a period.
+    pub spend_limit: Option<Nanos>,
+    /// When its spend limit starts afresh.
+    pub reset: Option<Reset>,
+    /// The period that `period_base` and `limit_left` speak of.
+    pub period: String,
+    /// What it had spent in all when the period began.
+    pub period_base: Nanos,
+    /// What it has spent in all.
+    pub spent: Nanos,
+    /// Its limit, less what it spent in the period, less its holds.
+    pub limit_left: Nanos,
+    /// Funds moved out of the balance and not held.
+    pub available: Nanos,
+    /// Its running requests.
+    pub holds: BTreeMap<RequestId, Hold>,
+}
+
+/// Why a hold was not placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key was deleted.
+    Deleted,
+    /// The key is switched off.
+    Inactive,
+    /// The key has expired.
+    Expired,
+    /// The allow list does not name the model.
+    ModelNotAllowed,
+    /// The window is full.
+    RateLimited(RateStanding),
+    /// The writer assumed another rate interval than the key's.
+    OtherInterval,
+    /// A new period of the spend limit has begun.
+    PeriodOver,
+    /// The limit would be passed.
+    SpendLimitReached,
+    /// The allowance lacks this much.
+    Short(Nanos),
+}
+
+impl Allowance {
+    /// What it spent in the period that holds `at`.
+    pub fn period_spent(&self, at: UnixMs) -> Nanos {
+        if self.period == self.period_at(at) { self.spent - self.period_base } else { Nanos::ZERO }
+    }
+
+    /// What its running requests hold.
+    pub fn held(&self) -> Nanos {
+        self.holds.values().map(|hold| hold.amount).sum()
+    }
+
+    /// What it may still spend in the period that holds `at`, holds taken off; none without a limit.
+    pub fn limit_remaining(&self, at: UnixMs) -> Option<Nanos> {
+        let limit = self.spend_limit?;
+        Some((limit - self.period_spent(at) - self.held()).max(Nanos::ZERO))
+    }
+
+    /// The name of the period that holds `at`.
+    pub fn period_at(&self, at: UnixMs) -> String {
+        self.reset.map_or_else(|| NO_PERIOD.to_owned(), |reset| reset.period(at))
+    }
+
+    /// Where it stands in the window that holds `at`.
+    pub fn rate_standing(&self, at: UnixMs) -> RateStanding {
+        let RateLimit { requests, interval } = self.rate_limit;
+        let used = self.windows.get(&interval.window(at)).copied().unwrap_or(0);
+        RateStanding { limit: requests, remaining: requests.saturating_sub(used), reset_s: interval.seconds_left(at) }
+    }
+
+    /// The windows that are over.
+    pub fn stale_windows(&self, at: UnixMs) -> Vec<u64> {
+        let current = self.rate_limit.interval.window(at);
+        self.windows.keys().copied().filter(|&window| window < current).collect()
+    }
+
+    /// Why a request of the key can't be counted, if it can't.
+    pub fn count_refusal(&self, interval_seconds: u32, at: UnixMs) -> Option<Refusal> {
+        let rate = self.rate_standing(at);
+        if self.deleted {
+            Some(Refusal::Deleted)
+        } else if !self.active {
+            Some(Refusal::Inactive)
+        } else if self.expires_at.is_some_and(|expires| expires <= at) {
+            Some(Refusal::Expired)
+        } else if self.rate_limit.interval.seconds != interval_seconds {
+            Some(Refusal::OtherInterval)
+        } else if rate.remaining == 0 {
+            Some(Refusal::RateLimited(rate))
+        } else {
+            None
+        }
+    }
+
+    /// Why a hold of `amount` for `model` can't be placed, if it can't.
+    pub fn hold_refusal(&self, amount: Nanos, model: &str, interval_seconds: u32, at: UnixMs) -> Option<Refusal> {
+        let counted = self.count_refusal(interval_seconds, at);
+        if counted.is_some() {
+            counted
+        } else if self.models.as_ref().is_some_and(|models| !models.contains(model)) {
+            Some(Refusal::ModelNotAllowed)
+        } else if self.period != self.period_at(at) {
+            Some(Refusal::PeriodOver)
+        } else if self.limit_left < amount {
+            Some(Refusal::SpendLimitReached)
+        } else if self.available < amount {
+            Some(Refusal::Short(amount - self.available))
+        } else {
+            None
+        }
+    }
+}
+
+/// How much to move from a balance to an allowance that lacks `missing` for a hold of `hold`: enough for many such
+/// requests, but a small part of the balance. None if the balance does not even cover what is missing.
+pub fn refill(balance: Nanos, missing: Nanos, hold: Nanos) -> Option<Nanos> {
+    let ahead = (balance.0 / REFILL_FRACTION).min(hold.0.saturating_mul(REFILL_REQUESTS));
+    (balance >= missing).then(|| Nanos(missing.0.max(ahead)))
+}
+
+/// What an entry of the ledger is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A request was served.
+    Usage,
+    /// The account paid in.
+    Payment,
+    /// The account was paid back.
+    Refund,
+    /// The operator gave or took.
+    Adjustment,
+    /// A request whose process died: its hold was released, and this entry keeps a late settlement out.
+    Expired,
+}
+
+impl EntryKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Usage, Self::Payment, Self::Refund, Self::Adjustment, Self::Expired];
+
+    /// Its name in the store and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Payment => "payment",
+            Self::Refund => "refund",
+            Self::Adjustment => "adjustment",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The one with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A line of the ledger. Written once, never changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The account.
+    pub account: AccountId,
+    /// Its id, the request's for usage; sorts by time.
+    pub id: RequestId,
+    /// What it is about.
+    pub kind: EntryKind,
+    /// What it adds to the account's funds; negative for usage.
+    pub amount: Nanos,
+    /// What was served, for usage.
+    pub served: Option<Served>,
+    /// Words for people.
+    pub description: Option<String>,
+}
+
+/// What a usage entry says of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The key that spent.
+    pub key: KeyId,
+    /// The model, by the id that prices it.
+    pub model: String,
+    /// Who served it.
+    pub provider: String,
+    /// The tokens.
+    pub metered: Metered,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowance() -> Allowance {
+        Allowance {
+            deleted: false,
+            active: true,
+            expires_at: None,
+            models: None,
+            rate_limit: RateLimit::default(),
+            windows: BTreeMap::new(),
+            spend_limit: None,
+            reset: None,
+            period: NO_PERIOD.to_owned(),
+            period_base: Nanos::ZERO,
+            spent: Nanos::ZERO,
+            limit_left: UNLIMITED,
+            available: Nanos::usd(1),
+            holds: BTreeMap::new(),
+        }
+    }
+
+    const AT: UnixMs = UnixMs(1_790_000_000_000);
+
+    fn refusal(allowance: &Allowance) -> Option<Refusal> {
+        allowance.hold_refusal(Nanos::usd(1), "gpt-4o", 10, AT)
+    }
+
+    #[test]
+    fn a_refusal_names_its_reason() {
+        let with = |change: fn(&mut Allowance)| {
+            let mut changed = allowance();
+            change(&mut changed);
+            refusal(&changed)
+        };
+        assert_eq!(with(|_| ()), None);
+        assert_eq!(with(|it| it.deleted = true), Some(Refusal::Deleted));
+        assert_eq!(with(|it| it.active = false), Some(Refusal::Inactive));
+        assert_eq!(with(|it| it.expires_at = Some(AT)), Some(Refusal::Expired));
+        assert_eq!(with(|it| it.expires_at = Some(AT.plus_ms(1))), None);
+        assert_eq!(with(|it| it.models = Some(BTreeSet::new())), Some(Refusal::ModelNotAllowed));
+        assert_eq!(with(|it| it.limit_left = Nanos(999_999_999)), Some(Refusal::SpendLimitReached));
+        assert_eq!(with(|it| it.available = Nanos(999_999_999)), Some(Refusal::Short(Nanos(1))));
+        assert_eq!(with(|it| it.reset = Some(Reset::Daily)), Some(Refusal::PeriodOver));
+        let full = with(|it| {
+            it.windows.insert(1_790_000_000, 1000);
+        });
+        assert!(matches!(full, Some(Refusal::RateLimited(RateStanding { remaining: 0, reset_s: 10, .. }))));
+        assert_eq!(allowance().hold_refusal(Nanos(1), "gpt-4o", 60, AT), Some(Refusal::OtherInterval));
+    }
+
+    #[test]
+    fn a_refill_covers_what_is_missing_and_leaves_most_of_the_balance() {
+        assert_eq!(refill(Nanos(10), Nanos(11), Nanos(11)), None);
+        assert_eq!(refill(Nanos(11), Nanos(11), Nanos(11)), Some(Nanos(11)));
+        assert_eq!(refill(Nanos(160_000), Nanos(10), Nanos(100)), Some(Nanos(6400)));
+        assert_eq!(refill(Nanos(1600), Nanos(10), Nanos(100)), Some(Nanos(100)));
+    }
+}

@@ -1,0 +1,22 @@
+//! What is true: the gateway's rules.
+//!
+//! Nothing in this crate does I/O: no network, database, clock, randomness or environment. Time and random bytes come in
+//! as arguments, so every function here gives the same answer for the same input and cannot fail for want of a service.
+//! Float arithmetic is denied: money is integers from the first digit to the last.
+#![deny(clippy::float_arithmetic)]
+
+pub mod catalogue;
+pub mod error;
+pub mod ids;
+pub mod ledger;
+pub mod limits;
+pub mod meter;
+pub mod moment;
+pub mod money;
+pub mod pricing;
+pub mod routing;
+pub mod settings;
+pub mod sse;
+pub mod token;
+pub mod usage;
+pub mod wire;

@@ -1,0 +1,189 @@
+//! Money as integers: prices in pico-USD per unit, amounts in nano-USD. No float is ever made of either.
+
+use std::{fmt, iter::Sum, ops};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
+
+const NANOS_PER_USD: i64 = 1_000_000_000;
+
+/// An amount of money in nano-USD (1e-9 USD). In JSON a number in USD with 2 to 9 decimals, `1500.50`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Nanos(pub i64);
+
+/// A price in pico-USD (1e-12 USD) per unit, usually a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Picos(pub i64);
+
+/// Text that is not an amount.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an amount: write digits and at most {1} decimals, such as 12.50")]
+pub struct NotAnAmount(String, usize);
+
+impl NotAnAmount {
+    /// The error for `text`, which may have `decimals` decimals.
+    pub(crate) fn of(text: &str, decimals: usize) -> Self {
+        Self(text.chars().take(40).collect(), decimals)
+    }
+}
+
+/// `text` as a whole number of 10^-`decimals`. No sign, no exponent, no more decimals than that but zeros.
+fn parse_decimal(text: &str, decimals: usize) -> Result<i64, NotAnAmount> {
+    let wrong = || NotAnAmount::of(text, decimals);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return Err(wrong());
+    }
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.len() > decimals {
+        return Err(wrong());
+    }
+    format!("{whole}{fraction:0<decimals$}").parse().map_err(|_| wrong())
+}
+
+/// `amount` × 10^-`decimals`, with at least `least` decimals and no zeros behind those.
+fn write_decimal(f: &mut fmt::Formatter<'_>, amount: i64, decimals: usize, least: usize) -> fmt::Result {
+    let sign = if amount < 0 { "-" } else { "" };
+    let digits = format!("{:0>1$}", amount.unsigned_abs(), decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    let kept = fraction.trim_end_matches('0').len().max(least);
+    let fraction = &fraction[..kept];
+    if fraction.is_empty() { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{fraction}") }
+}
+
+impl Nanos {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// Whole dollars.
+    pub const fn usd(dollars: i64) -> Self {
+        Self(dollars * NANOS_PER_USD)
+    }
+
+    /// The amount written in USD, `12.5`.
+    pub fn parse_usd(text: &str) -> Result<Self, NotAnAmount> {
+        parse_decimal(text, 9).map(Self)
+    }
+}
+
+impl Picos {
+    /// The price written in USD per unit, `0.00000015`.
+    pub fn parse_usd_per_unit(text: &str) -> Result<Self, NotAnAmount> {
+        parse_decimal(text, 12).map(Self)
+    }
+
+    /// The price written in USD per million units, `0.15`.
+    pub fn parse_usd_per_million(text: &str) -> Result<Self, NotAnAmount> {
+        parse_decimal(text, 6).map(Self)
+    }
+}
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_decimal(f, self.0, 9, 2)
+    }
+}
+
+impl fmt::Display for Picos {
+    /// USD per unit, as the models' list shows it: `0.00000015`, `0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_decimal(f, self.0, 12, 0)
+    }
+}
+
+impl Serialize for Nanos {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_string()).map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Nanos {
+    /// A JSON number, or a string that holds one. It is read digit by digit, so 0.1 is 0.1.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::parse_usd(raw.get().trim_matches('"')).map_err(de::Error::custom)
+    }
+}
+
+impl ops::Add for Nanos {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl ops::Sub for Nanos {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl ops::AddAssign for Nanos {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl ops::Neg for Nanos {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self(-self.0)
+    }
+}
+
+impl Sum for Nanos {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, |sum, amount| sum + amount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_written_with_2_to_9_decimals() {
+        for (nanos, text) in [
+            (0, "0.00"),
+            (1_500_500_000_000, "1500.50"),
+            (1, "0.000000001"),
+            (-20_000_000, "-0.02"),
+            (123_456_789, "0.123456789"),
+            (i64::MIN, "-9223372036.854775808"),
+        ] {
+            assert_eq!(Nanos(nanos).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_amount_is_refused() {
+        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "0.0000000001", "1,5", "99999999999", "NaN", "1 "] {
+            assert!(Nanos::parse_usd(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tenth_of_a_dollar_in_json_is_exact() {
+        assert_eq!(serde_json::from_str::<Nanos>("0.1").unwrap(), Nanos(100_000_000));
+        assert_eq!(serde_json::from_str::<Nanos>("\"0.1\"").unwrap(), Nanos(100_000_000));
+        assert_eq!(serde_json::to_string(&[Nanos(100_000_000)]).unwrap(), "[0.10]");
+    }
+
+    #[test]
+    fn prices_are_read_per_unit_and_per_million() {
+        assert_eq!(Picos::parse_usd_per_million("0.15"), Picos::parse_usd_per_unit("0.00000015"));
+        assert_eq!(Picos(150_000).to_string(), "0.00000015");
+        assert_eq!(Picos(0).to_string(), "0");
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_amount_is_read_back(nanos in 0..i64::MAX) {
+            prop_assert_eq!(Nanos::parse_usd(&Nanos(nanos).to_string()), Ok(Nanos(nanos)));
+        }
+    }
+}

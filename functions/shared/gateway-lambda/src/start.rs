@@ -1,0 +1,64 @@
+//! Start-up of a Lambda process: the environment, the logs, the runtime's loop.
+
+use std::{convert::Infallible, future::Future};
+
+use gateway_core::error::ApiError;
+use lambda_http::service_fn;
+
+use crate::{Clock, Host, Request, Response, answer};
+
+/// The process can't serve.
+pub type StartError = lambda_http::Error;
+
+/// A variable of the environment.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment, at start-up")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A variable of the environment that must be there.
+///
+/// # Errors
+/// Names the variable that is not set.
+pub fn required(name: &str) -> Result<String, StartError> {
+    environment(name).ok_or_else(|| format!("the environment variable {name} is not set").into())
+}
+
+/// Sends log lines to standard output, in the format that the platform asks for.
+pub fn logs_to_stdout() {
+    lambda_http::tracing::init_default_subscriber();
+}
+
+/// Serves one route's events with whole answers, for ever.
+///
+/// # Errors
+/// The runtime's own, when its API can't be reached.
+pub async fn run_buffered<H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    let host = Host::new(Clock::system());
+    lambda_http::run_concurrent(service_fn(move |event| {
+        let (host, handler) = (host.clone(), handler.clone());
+        async move { Ok::<_, Infallible>(answer(&host, function, event, handler).await) }
+    }))
+    .await
+}
+
+/// Serves one route's events with answers that stream, for ever.
+///
+/// # Errors
+/// The runtime's own, when its API can't be reached.
+pub async fn run_streaming<H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    let host = Host::new(Clock::system());
+    lambda_http::run_with_streaming_response_concurrent(service_fn(move |event| {
+        let (host, handler) = (host.clone(), handler.clone());
+        async move { Ok::<_, Infallible>(answer(&host, function, event, handler).await) }
+    }))
+    .await
+}

@@ -1,0 +1,239 @@
+//! Accounts: one item holds the balance, beside it the account's keys.
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
+use gateway_core::{
+    ids::{AccountId, RequestId},
+    ledger::{Entry, EntryKind},
+    moment::UnixMs,
+    money::Nanos,
+};
+
+use crate::{
+    Store, StoreError,
+    attributes::{
+        ACCOUNT, ACCOUNT_ITEM, Attributes, BALANCE, CREATED, ENTRY, ITEM, Item, LAST_KEY, NAME, PAID_IN, nanos, number,
+        text,
+    },
+    keys::{KEY_ITEMS, KeyRecord},
+    ledger::attributes_of,
+    random,
+};
+
+/// An account's own item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The account.
+    pub id: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// Funds that are in no key's allowance.
+    pub balance: Nanos,
+    /// All that was ever paid in, by payments alone.
+    pub paid_in: Nanos,
+}
+
+/// An account with all its keys, deleted ones included: they may still hold funds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The account's own item.
+    pub account: Account,
+    /// Every key.
+    pub keys: Vec<KeyRecord>,
+}
+
+impl Standing {
+    /// What running requests hold.
+    pub fn held(&self) -> Nanos {
+        self.keys.iter().map(|key| key.allowance.held()).sum()
+    }
+
+    /// What a request could be paid from.
+    pub fn available(&self) -> Nanos {
+        self.account.balance + self.keys.iter().map(|key| key.allowance.available).sum()
+    }
+
+    /// All that is not charged yet: available and held.
+    pub fn balance(&self) -> Nanos {
+        self.available() + self.held()
+    }
+}
+
+/// Money that comes into an account, not from a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credit {
+    /// The ledger entry's id: one id is credited once.
+    pub id: RequestId,
+    /// Payment or adjustment.
+    pub kind: EntryKind,
+    /// How much; positive.
+    pub amount: Nanos,
+    /// Words for people.
+    pub description: String,
+}
+
+impl Store {
+    /// Makes an account without funds.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn account_create(&self, name: &str, at: UnixMs) -> Result<Account, StoreError> {
+        let id = AccountId::from_random(random()?);
+        let put = self.client.put_item().table_name(&self.tables.accounts);
+        let put = put.item(ACCOUNT, text(id.as_str())).item(ITEM, text(ACCOUNT_ITEM)).item(NAME, text(name));
+        let put =
+            put.item(CREATED, number(at.0)).item(BALANCE, number(0)).item(PAID_IN, number(0)).item(LAST_KEY, number(0));
+        let put = put.condition_expression("attribute_not_exists(#i)").expression_attribute_names("#i", ITEM);
+        put.send().await.map_err(|error| StoreError::of("account_create", error))?;
+        Ok(Account { id, name: name.to_owned(), created_at: at, balance: Nanos::ZERO, paid_in: Nanos::ZERO })
+    }
+
+    /// Every account, by id. Reads the whole table: for the operator's command line, not for requests.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn account_list(&self) -> Result<Vec<Account>, StoreError> {
+        let scan = self.client.scan().table_name(&self.tables.accounts).filter_expression("#i = :account");
+        let scan =
+            scan.expression_attribute_names("#i", ITEM).expression_attribute_values(":account", text(ACCOUNT_ITEM));
+        let mut pages = scan.into_paginator().items().send();
+        let mut accounts = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| StoreError::of("account_list", error))?;
+            accounts
+                .push(account_of(&item).ok_or_else(|| StoreError::new("account_list", "an account is not readable"))?);
+        }
+        accounts.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(accounts)
+    }
+
+    /// The account's own item.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+        let found = self.client.get_item().table_name(&self.tables.accounts).consistent_read(true);
+        let found = found.key(ACCOUNT, text(id.as_str())).key(ITEM, text(ACCOUNT_ITEM)).send().await;
+        Ok(found.map_err(|error| StoreError::of("account", error))?.item.as_ref().and_then(account_of))
+    }
+
+    /// The account and all its keys.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn account_standing(&self, id: &AccountId) -> Result<Option<Standing>, StoreError> {
+        let query = self.client.query().table_name(&self.tables.accounts).consistent_read(true);
+        let query = query.key_condition_expression("#a = :a AND #i BETWEEN :first AND :last");
+        let query = query.expression_attribute_names("#a", ACCOUNT).expression_attribute_names("#i", ITEM);
+        let query = query.expression_attribute_values(":a", text(id.as_str()));
+        // `account` sorts before every `key#…`, and whatever else an account keeps sorts outside the two.
+        let query = query.expression_attribute_values(":first", text(ACCOUNT_ITEM));
+        let query = query.expression_attribute_values(":last", text(format!("{KEY_ITEMS}~")));
+        let mut pages = query.into_paginator().items().send();
+        let (mut account, mut keys) = (None, Vec::new());
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| StoreError::of("account_standing", error))?;
+            match Item(&item).text(ITEM) {
+                Some(ACCOUNT_ITEM) => account = account_of(&item),
+                Some(name) if name.starts_with(KEY_ITEMS) => keys.push(KeyRecord::of(&item)?),
+                _ => {}
+            }
+        }
+        Ok(account.map(|account| Standing { account, keys }))
+    }
+
+    /// Credits the account, once per entry id. False if that entry was there already or the account is not.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn account_credit(&self, account: &AccountId, credit: &Credit) -> Result<bool, StoreError> {
+        let entry = Entry {
+            account: account.clone(),
+            id: credit.id.clone(),
+            kind: credit.kind,
+            amount: credit.amount,
+            served: None,
+            description: Some(credit.description.clone()),
+        };
+        let put = Put::builder().table_name(&self.tables.ledger).set_item(Some(attributes_of(&entry)));
+        let put = put.condition_expression("attribute_not_exists(#e)").expression_attribute_names("#e", ENTRY).build();
+        let paid = if credit.kind == EntryKind::Payment { credit.amount } else { Nanos::ZERO };
+        let update = Update::builder()
+            .table_name(&self.tables.accounts)
+            .key(ACCOUNT, text(account.as_str()))
+            .key(ITEM, text(ACCOUNT_ITEM))
+            .update_expression("SET #balance = #balance + :amount, #paid = #paid + :paid")
+            .condition_expression("attribute_exists(#balance)")
+            .expression_attribute_names("#balance", BALANCE)
+            .expression_attribute_names("#paid", PAID_IN)
+            .expression_attribute_values(":amount", nanos(credit.amount))
+            .expression_attribute_values(":paid", nanos(paid))
+            .build();
+        let (put, update) = (built("account_credit", put)?, built("account_credit", update)?);
+        let items =
+            vec![TransactWriteItem::builder().put(put).build(), TransactWriteItem::builder().update(update).build()];
+        Ok(self.transact("account_credit", items).await?.is_done())
+    }
+
+    /// Writes all of `items` or none.
+    pub(crate) async fn transact(
+        &self,
+        operation: &'static str,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Transaction, StoreError> {
+        for _ in 0..TRANSACTION_TRIES {
+            let sent = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await;
+            let Err(error) = sent else { return Ok(Transaction::Done) };
+            let canceled = error.as_service_error().and_then(|service| match service {
+                aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+                    canceled,
+                ) => Some(canceled.cancellation_reasons()),
+                _ => None,
+            });
+            let Some(reasons) = canceled else { return Err(StoreError::of(operation, error)) };
+            let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
+            if let Some(index) = failed {
+                return Ok(Transaction::ConditionFailed(index));
+            }
+            // Another transaction was on one of the items: nothing was written, so the same may be tried again.
+        }
+        Err(StoreError::new(operation, "the transaction was cancelled by others every time"))
+    }
+}
+
+const TRANSACTION_TRIES: usize = 10;
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transaction {
+    /// All was written.
+    Done,
+    /// Nothing was: the condition of the item with this index did not hold.
+    ConditionFailed(usize),
+}
+
+impl Transaction {
+    pub(crate) fn is_done(self) -> bool {
+        self == Self::Done
+    }
+}
+
+/// A request part that has all it needs.
+pub(crate) fn built<T>(
+    operation: &'static str,
+    part: Result<T, aws_smithy_types::error::operation::BuildError>,
+) -> Result<T, StoreError> {
+    part.map_err(|error| StoreError::of(operation, error))
+}
+
+fn account_of(attributes: &Attributes) -> Option<Account> {
+    let item = Item(attributes);
+    Some(Account {
+        id: AccountId::parse(item.text(ACCOUNT)?)?,
+        name: item.text(NAME)?.to_owned(),
+        created_at: item.moment(CREATED)?,
+        balance: item.nanos(BALANCE),
+        paid_in: item.nanos(PAID_IN),
+    })
+}

@@ -1,0 +1,389 @@
+//! Holds: funds set aside for running requests, inside their key's item. The hot path: every function here is single-item
+//! writes, and any of them may be repeated for ever without harm.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use gateway_core::{
+    ids::{AccountId, KeyId, RequestId},
+    ledger::{Allowance, Hold, NO_PERIOD, Refusal},
+    limits::{RateLimit, RateStanding},
+    moment::{Reset, UnixMs},
+    money::Nanos,
+};
+
+use crate::{
+    Store, StoreError,
+    attributes::{
+        ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, PERIOD,
+        PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SPENT, WINDOWS, flag, nanos, number, text,
+    },
+    keys::{KeyRecord, key_item},
+    random,
+    refill::RefillOutcome,
+};
+
+/// How often a hold is tried while funds, periods and windows change under it.
+pub(crate) const TRIES: usize = 32;
+/// A key whose requests are only counted is swept when so many of its windows are over.
+const STALE_WINDOWS: usize = 8;
+/// How many keys' rhythms are remembered.
+const RHYTHMS: usize = 10_000;
+
+/// What to hold, and for what.
+#[derive(Debug, Clone)]
+pub struct HoldRequest<'a> {
+    /// The account.
+    pub account: &'a AccountId,
+    /// The key that pays.
+    pub key: KeyId,
+    /// The request.
+    pub id: &'a RequestId,
+    /// The models it may be served by; the key's allow list must name each.
+    pub models: &'a [&'a str],
+    /// The most it can cost.
+    pub amount: Nanos,
+    /// Now.
+    pub at: UnixMs,
+    /// When nobody will settle it any more.
+    pub expires: UnixMs,
+}
+
+/// A hold that was placed. It ends by [`Store::hold_settle`] or [`Store::hold_release`], or it expires.
+#[derive(Debug, Clone)]
+#[must_use = "a hold that is neither settled nor released keeps funds until it expires"]
+pub struct PlacedHold {
+    pub(crate) account: AccountId,
+    pub(crate) key: KeyId,
+    pub(crate) id: RequestId,
+    pub(crate) amount: Nanos,
+    pub(crate) stale_windows: Vec<u64>,
+    /// Where the key stands in its rate window.
+    pub rate: RateStanding,
+}
+
+/// How placing a hold ended.
+#[derive(Debug, Clone)]
+pub enum HoldOutcome {
+    /// The funds are held.
+    Held(PlacedHold),
+    /// Another delivery of this request holds them.
+    AlreadyHeld,
+    /// The account's free funds do not cover it: what is free, and what running requests hold.
+    InsufficientFunds {
+        /// Free funds.
+        free: Nanos,
+        /// Held funds.
+        held: Nanos,
+    },
+    /// The key's spend limit would be passed.
+    SpendLimitReached,
+    /// The key's rate window is full.
+    RateLimited(RateStanding),
+    /// The key's allow list does not name the model.
+    ModelNotAllowed,
+    /// The key is switched off.
+    KeyInactive,
+    /// The key was deleted or has expired.
+    KeyGone,
+}
+
+/// How counting a request that costs nothing ended.
+#[derive(Debug, Clone)]
+pub enum CountOutcome {
+    /// It is counted. The key as it stands, and its standing in its rate window.
+    Counted(Box<KeyRecord>, RateStanding),
+    /// The key's rate window is full.
+    RateLimited(RateStanding),
+    /// The key is switched off.
+    KeyInactive,
+    /// The key was deleted or has expired.
+    KeyGone,
+}
+
+/// The rate interval and reset of each key as last seen, so that one write is right at once in nearly every case.
+#[derive(Debug, Default)]
+pub(crate) struct Rhythms(Mutex<HashMap<(AccountId, KeyId), Rhythm>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rhythm {
+    interval_seconds: u32,
+    reset: Option<Reset>,
+}
+
+impl Rhythms {
+    fn of(&self, account: &AccountId, key: KeyId) -> Rhythm {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(account.clone(), key)).copied();
+        known.unwrap_or(Rhythm { interval_seconds: RateLimit::default().interval.seconds, reset: None })
+    }
+
+    fn learn(&self, account: &AccountId, key: KeyId, allowance: &Allowance) {
+        let seen = Rhythm { interval_seconds: allowance.rate_limit.interval.seconds, reset: allowance.reset };
+        if self.of(account, key) != seen {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= RHYTHMS {
+                known.clear();
+            }
+            known.insert((account.clone(), key), seen);
+        }
+    }
+}
+
+impl Rhythm {
+    fn window(self, at: UnixMs) -> u64 {
+        at.seconds() - at.seconds() % u64::from(self.interval_seconds)
+    }
+
+    fn period(self, at: UnixMs) -> String {
+        self.reset.map_or_else(|| NO_PERIOD.to_owned(), |reset| reset.period(at))
+    }
+}
+
+/// Counts the request in its window and marks the key as used.
+const COUNT: &str = "#windows.#w = if_not_exists(#windows.#w, :zero) + :one, #used = :now";
+/// The key may be used now, the writer knows its interval, and its window is not full.
+const COUNTABLE: &str = "#active = :true AND attribute_not_exists(#deleted) \
+    AND (attribute_not_exists(#expires) OR #expires > :now) AND #rate_s = :interval \
+    AND (attribute_not_exists(#windows.#w) OR #windows.#w < #rate_n)";
+
+impl Store {
+    /// Sets funds aside for a request and counts it: one write, unless the allowance is short or a period is over.
+    ///
+    /// # Errors
+    /// The database did not answer. Nothing is held then, or a hold that expires.
+    pub async fn hold_place(&self, wanted: &HoldRequest<'_>) -> Result<HoldOutcome, StoreError> {
+        let HoldRequest { account, key, at, .. } = *wanted;
+        let nonce = u32::from_be_bytes(random()?) % 1_000_000;
+        let hold = Hold { id: wanted.id.clone(), amount: wanted.amount, expires: wanted.expires, nonce };
+        for _ in 0..TRIES {
+            let rhythm = self.rhythms.of(account, key);
+            let record = match self.returned(self.place(wanted, &hold, rhythm)).await? {
+                Written::Yes(record) => {
+                    self.expire_in_passing(account, key, &record.allowance, at).await?;
+                    return Ok(HoldOutcome::Held(placed(wanted, &record.allowance)));
+                }
+                Written::No(None) => return Ok(HoldOutcome::KeyGone),
+                Written::No(Some(record)) => record,
+            };
+            let allowance = &record.allowance;
+            self.rhythms.learn(account, key, allowance);
+            if let Some(there) = allowance.holds.get(wanted.id) {
+                let own = there.nonce == hold.nonce && there.amount == hold.amount;
+                return Ok(if own { HoldOutcome::Held(placed(wanted, allowance)) } else { HoldOutcome::AlreadyHeld });
+            }
+            match refusal(wanted, allowance, rhythm) {
+                Some(Refusal::Deleted | Refusal::Expired) => return Ok(HoldOutcome::KeyGone),
+                Some(Refusal::Inactive) => return Ok(HoldOutcome::KeyInactive),
+                Some(Refusal::ModelNotAllowed) => return Ok(HoldOutcome::ModelNotAllowed),
+                Some(Refusal::RateLimited(rate)) => return Ok(HoldOutcome::RateLimited(rate)),
+                Some(Refusal::SpendLimitReached) => return Ok(HoldOutcome::SpendLimitReached),
+                Some(Refusal::PeriodOver) => self.period_begin(account, key, allowance, at).await?,
+                Some(Refusal::Short(missing)) => {
+                    self.expire_in_passing(account, key, allowance, at).await?;
+                    if let RefillOutcome::Insufficient(standing) =
+                        self.refill(account, key, missing, hold.amount).await?
+                    {
+                        return Ok(HoldOutcome::InsufficientFunds {
+                            free: standing.available(),
+                            held: standing.held(),
+                        });
+                    }
+                }
+                // The writer knew another interval, or the item changed between the write and its reply.
+                Some(Refusal::OtherInterval) | None => {}
+            }
+        }
+        Err(StoreError::new("hold_place", "the key's item changed under every try"))
+    }
+
+    /// Counts a request that costs nothing, and reads the key: one write.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn key_count(&self, account: &AccountId, key: KeyId, at: UnixMs) -> Result<CountOutcome, StoreError> {
+        for _ in 0..TRIES {
+            let rhythm = self.rhythms.of(account, key);
+            let update = self.counted(account, key, rhythm, at).update_expression(format!("SET {COUNT}"));
+            let record = match self.returned(update.condition_expression(COUNTABLE)).await? {
+                Written::Yes(record) => {
+                    let stale = record.allowance.stale_windows(at);
+                    if stale.len() >= STALE_WINDOWS {
+                        self.windows_sweep(account, key, &stale).await?;
+                    }
+                    let rate = record.allowance.rate_standing(at);
+                    return Ok(CountOutcome::Counted(record, rate));
+                }
+                Written::No(None) => return Ok(CountOutcome::KeyGone),
+                Written::No(Some(record)) => record,
+            };
+            self.rhythms.learn(account, key, &record.allowance);
+            match record.allowance.count_refusal(rhythm.interval_seconds, at) {
+                Some(Refusal::Deleted | Refusal::Expired) => return Ok(CountOutcome::KeyGone),
+                Some(Refusal::Inactive) => return Ok(CountOutcome::KeyInactive),
+                Some(Refusal::RateLimited(rate)) => return Ok(CountOutcome::RateLimited(rate)),
+                _ => {}
+            }
+        }
+        Err(StoreError::new("key_count", "the key's item changed under every try"))
+    }
+
+    fn counted(&self, account: &AccountId, key: KeyId, rhythm: Rhythm, at: UnixMs) -> UpdateItemFluentBuilder {
+        let names = [
+            ("#windows", WINDOWS.to_owned()),
+            ("#w", rhythm.window(at).to_string()),
+            ("#used", LAST_USED.to_owned()),
+            ("#active", ACTIVE.to_owned()),
+            ("#deleted", DELETED.to_owned()),
+            ("#expires", EXPIRES.to_owned()),
+            ("#rate_s", RATE_SECONDS.to_owned()),
+            ("#rate_n", RATE_REQUESTS.to_owned()),
+        ];
+        let values = [
+            (":zero", number(0)),
+            (":one", number(1)),
+            (":now", number(at.0)),
+            (":true", flag(true)),
+            (":interval", number(rhythm.interval_seconds)),
+        ];
+        let update = names.into_iter().fold(self.key_update_item(account, key), |update, (name, attribute)| {
+            update.expression_attribute_names(name, attribute)
+        });
+        values.into_iter().fold(update, |update, (name, value)| update.expression_attribute_values(name, value))
+    }
+
+    fn place(&self, wanted: &HoldRequest<'_>, hold: &Hold, rhythm: Rhythm) -> UpdateItemFluentBuilder {
+        let mut condition = format!(
+            "{COUNTABLE} AND attribute_not_exists(#holds.#id) AND #period = :period AND #left >= :amount \
+             AND #avail >= :amount"
+        );
+        let mut update = self.counted(wanted.account, wanted.key, rhythm, wanted.at);
+        for (n, model) in wanted.models.iter().enumerate() {
+            condition.push_str(&format!(" AND (attribute_not_exists(#models) OR contains(#models, :model{n}))"));
+            update = update.expression_attribute_values(format!(":model{n}"), text(*model));
+        }
+        update
+            .update_expression(format!(
+                "SET {COUNT}, #holds.#id = :hold, #left = #left - :amount, #avail = #avail - :amount"
+            ))
+            .condition_expression(condition)
+            .expression_attribute_names("#holds", HOLDS)
+            .expression_attribute_names("#id", hold.id.as_str())
+            .expression_attribute_names("#models", MODELS)
+            .expression_attribute_names("#period", PERIOD)
+            .expression_attribute_names("#left", LIMIT_LEFT)
+            .expression_attribute_names("#avail", AVAILABLE)
+            .expression_attribute_values(":hold", hold_value(hold))
+            .expression_attribute_values(":amount", nanos(hold.amount))
+            .expression_attribute_values(":period", text(rhythm.period(wanted.at)))
+    }
+
+    /// Begins the spend limit's period that holds `at`, unless somebody else has.
+    async fn period_begin(
+        &self,
+        account: &AccountId,
+        key: KeyId,
+        seen: &Allowance,
+        at: UnixMs,
+    ) -> Result<(), StoreError> {
+        let update = self.key_update_item(account, key);
+        let update = update
+            .update_expression("SET #period = :period, #base = :spent, #left = #left + :period_spent")
+            .condition_expression("#period = :seen AND #spent = :spent AND #base = :base")
+            .expression_attribute_names("#period", PERIOD)
+            .expression_attribute_names("#base", PERIOD_BASE)
+            .expression_attribute_names("#spent", SPENT)
+            .expression_attribute_names("#left", LIMIT_LEFT)
+            .expression_attribute_values(":period", text(seen.period_at(at)))
+            .expression_attribute_values(":seen", text(&seen.period))
+            .expression_attribute_values(":spent", nanos(seen.spent))
+            .expression_attribute_values(":base", nanos(seen.period_base))
+            .expression_attribute_values(":period_spent", nanos(seen.spent - seen.period_base));
+        self.returned(update).await.map(|_| ())
+    }
+
+    async fn windows_sweep(&self, account: &AccountId, key: KeyId, stale: &[u64]) -> Result<(), StoreError> {
+        let mut update = self.key_update_item(account, key).expression_attribute_names("#windows", WINDOWS);
+        let mut paths = Vec::new();
+        for (n, window) in stale.iter().enumerate() {
+            paths.push(format!("#windows.#w{n}"));
+            update = update.expression_attribute_names(format!("#w{n}"), window.to_string());
+        }
+        let update = update.update_expression(format!("REMOVE {}", paths.join(", ")));
+        self.returned(update.condition_expression("attribute_exists(#windows)")).await.map(|_| ())
+    }
+
+    pub(crate) fn key_update_item(&self, account: &AccountId, key: KeyId) -> UpdateItemFluentBuilder {
+        let update = self.client.update_item().table_name(&self.tables.accounts);
+        update.key(ACCOUNT, text(account.as_str())).key(ITEM, text(key_item(key)))
+    }
+
+    /// Sends a conditional update of a key's item: the item after it, or the item that refused it.
+    pub(crate) async fn returned(&self, update: UpdateItemFluentBuilder) -> Result<Written, StoreError> {
+        let update = update
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let record = |item: &Attributes| KeyRecord::of(item).map(Box::new);
+        match update.send().await {
+            Ok(done) => {
+                let item = done.attributes.ok_or_else(|| StoreError::new("update_item", "the new item is missing"))?;
+                record(&item).map(Written::Yes)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    refused.item().map(record).transpose().map(Written::No)
+                }
+                _ => Err(StoreError::of("update_item", error)),
+            },
+        }
+    }
+}
+
+/// How a conditional update of a key's item ended.
+pub(crate) enum Written {
+    /// Done: the item now.
+    Yes(Box<KeyRecord>),
+    /// Refused by this item, or because there is none.
+    No(Option<Box<KeyRecord>>),
+}
+
+fn placed(wanted: &HoldRequest<'_>, allowance: &Allowance) -> PlacedHold {
+    PlacedHold {
+        account: wanted.account.clone(),
+        key: wanted.key,
+        id: wanted.id.clone(),
+        amount: wanted.amount,
+        stale_windows: allowance.stale_windows(wanted.at),
+        rate: allowance.rate_standing(wanted.at),
+    }
+}
+
+/// Why the item did not take the hold.
+fn refusal(wanted: &HoldRequest<'_>, allowance: &Allowance, rhythm: Rhythm) -> Option<Refusal> {
+    let mut models = wanted.models.iter();
+    models.find_map(|model| allowance.hold_refusal(wanted.amount, model, rhythm.interval_seconds, wanted.at))
+}
+
+/// `[amount, expiry and nonce]`. The expiry is in microseconds, whose last six digits are the nonce: a number of 16 digits
+/// takes 9 bytes, an attribute of its own would take more.
+fn hold_value(hold: &Hold) -> AttributeValue {
+    let stamp = hold.expires.seconds() * 1_000_000 + u64::from(hold.nonce);
+    AttributeValue::L(vec![nanos(hold.amount), number(stamp)])
+}
+
+/// The hold that [`hold_value`] wrote.
+pub(crate) fn hold_of(id: &str, value: &AttributeValue) -> Option<Hold> {
+    let parts = value.as_l().ok()?;
+    let stamp: u64 = crate::attributes::as_number(parts.get(1)?)?;
+    Some(Hold {
+        id: RequestId::parse(id)?,
+        amount: Nanos(crate::attributes::as_number(parts.first()?)?),
+        expires: UnixMs(stamp / 1_000_000 * 1000),
+        nonce: u32::try_from(stamp % 1_000_000).unwrap_or(0),
+    })
+}

@@ -1,0 +1,114 @@
+//! `Idempotency-Key`: a repeated `POST` gets the first one's answer, token included, although no token is ever stored.
+//!
+//! What is stored is 32 random bytes, the salt. The token is made from the salt and the caller's own token, which is not
+//! stored either, so only a caller who holds it can have the answer again.
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use gateway_core::{
+    ids::{AccountId, KeyId},
+    moment::UnixMs,
+    token::{KeyType, Token},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Store, StoreError,
+    accounts::built,
+    attributes::{ACCOUNT, BODY, ITEM, Item, KEY, SALT, TTL, bytes, number, text},
+    random,
+};
+
+/// How long an idempotency key is remembered.
+const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// An idempotency key as it is stored: hashed, with a hash of what it was used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    item: String,
+    body: [u8; 32],
+}
+
+impl IdempotencyKey {
+    /// The key `given` by a client that `POST`s `body` to `path`.
+    pub fn new(given: &str, path: &str, body: &[u8]) -> Self {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let given = Sha256::digest(given.as_bytes());
+        let body = Sha256::new().chain_update(path).chain_update([0]).chain_update(body).finalize();
+        Self { item: format!("idempotency#{}", hex(&given)), body: body.into() }
+    }
+}
+
+/// What is remembered under an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    key: IdempotencyKey,
+    salt: [u8; 32],
+    expires: UnixMs,
+    /// The key that the first `POST` made or rotated, if there was one.
+    pub made: Option<KeyId>,
+    /// The first `POST` had another path or body.
+    pub conflict: bool,
+}
+
+impl Idempotency {
+    /// The token of this `POST`, for a caller whose own token is `caller_token`: the same each time.
+    pub fn token(&self, key_type: KeyType, caller_token: &Token) -> Token {
+        let hash = Sha256::new().chain_update(self.salt).chain_update(caller_token.reveal()).finalize();
+        Token::from_random(key_type, hash.into())
+    }
+}
+
+impl Store {
+    /// What is remembered under `key`, or a fresh memory to be stored with what the `POST` makes.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn idempotency(
+        &self,
+        account: &AccountId,
+        key: IdempotencyKey,
+        at: UnixMs,
+    ) -> Result<Idempotency, StoreError> {
+        let found = self.client.get_item().table_name(&self.tables.accounts).consistent_read(true);
+        let found = found.key(ACCOUNT, text(account.as_str())).key(ITEM, text(&key.item)).send().await;
+        let found = found.map_err(|error| StoreError::of("idempotency", error))?;
+        let item = found.item.unwrap_or_default();
+        let item = Item(&item);
+        // The table's own expiry may be days late.
+        let alive = item.number(TTL).filter(|&seconds: &u64| seconds > at.seconds());
+        match (alive, item.bytes(SALT).and_then(|salt| salt.try_into().ok())) {
+            (Some(seconds), Some(salt)) => {
+                let conflict = item.bytes(BODY) != Some(key.body.as_slice());
+                let made = item.number(KEY).map(KeyId);
+                Ok(Idempotency { key, salt, expires: UnixMs(seconds * 1000), made, conflict })
+            }
+            _ => {
+                let expires = at.plus_ms(REMEMBERED_MS);
+                Ok(Idempotency { key, salt: random()?, expires, made: None, conflict: false })
+            }
+        }
+    }
+
+    /// Remembers what a `POST` made, if nothing is remembered under its key yet.
+    pub(crate) fn idempotency_put(
+        &self,
+        account: &AccountId,
+        memory: &Idempotency,
+        made: KeyId,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.tables.accounts)
+            .item(ACCOUNT, text(account.as_str()))
+            .item(ITEM, text(&memory.key.item))
+            .item(BODY, bytes(memory.key.body))
+            .item(SALT, bytes(memory.salt))
+            .item(KEY, number(made.0))
+            .item(TTL, number(memory.expires.seconds()))
+            .condition_expression("attribute_not_exists(#item) OR #ttl <= :now")
+            .expression_attribute_names("#item", ITEM)
+            .expression_attribute_names("#ttl", TTL)
+            .expression_attribute_values(":now", number(memory.expires.seconds() - REMEMBERED_MS / 1000))
+            .build();
+        Ok(TransactWriteItem::builder().put(built("idempotency_put", put)?).build())
+    }
+}

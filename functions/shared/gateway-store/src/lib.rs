@@ -1,0 +1,125 @@
+//! What is remembered: accounts, keys, holds and the ledger in DynamoDB; credentials in Secrets Manager.
+//!
+//! Correctness lives in condition expressions, so there is no storage trait and no mock: tests run the same expressions
+//! against a real engine. Expected outcomes are values; an error here means that the database did not answer.
+//!
+//! Three tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds.
+//! `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never changed.
+
+mod accounts;
+mod attributes;
+mod configuration;
+mod holds;
+mod idempotency;
+mod keys;
+mod ledger;
+mod refill;
+mod refusal;
+mod rewrite;
+mod secrets;
+mod settlement;
+mod tokens;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::{Client, error::DisplayErrorContext};
+use gateway_core::error::ApiError;
+
+pub use accounts::{Account, Credit, Standing};
+pub use configuration::Configuration;
+pub use holds::{CountOutcome, HoldOutcome, HoldRequest, PlacedHold};
+pub use idempotency::{Idempotency, IdempotencyKey};
+pub use keys::{KeyChange, KeyRecord, NewKey, UpdateOutcome};
+pub use ledger::{Filter, Page};
+pub use refusal::DEACTIVATED;
+pub use secrets::Secrets;
+pub use settlement::SettleOutcome;
+pub use tokens::KeyLookup;
+
+/// The tables' names. A function names only those that it reaches.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    /// Balances, keys, allowances, holds.
+    pub accounts: String,
+    /// What a token's hash stands for.
+    pub tokens: String,
+    /// What happened.
+    pub ledger: String,
+}
+
+impl Tables {
+    /// The tables of the stack called `stack`.
+    pub fn of_stack(stack: &str) -> Self {
+        Self {
+            accounts: format!("{stack}-accounts"),
+            tokens: format!("{stack}-tokens"),
+            ledger: format!("{stack}-ledger"),
+        }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    tables: Arc<Tables>,
+    rhythms: Arc<holds::Rhythms>,
+}
+
+impl Store {
+    /// The store behind this client.
+    pub fn new(client: Client, tables: Tables) -> Self {
+        Self { client, tables: Arc::new(tables), rhythms: Arc::default() }
+    }
+
+    /// The store in AWS, or wherever `AWS_ENDPOINT_URL` points, with the environment's region and credentials.
+    pub async fn connect(tables: Tables) -> Self {
+        Self::new(Client::new(&aws().await), tables)
+    }
+}
+
+pub(crate) async fn aws() -> aws_config::SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(10))
+        .build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
+}
+
+/// The database, or Secrets Manager, did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{operation}: {detail}")]
+pub struct StoreError {
+    /// The operation that failed.
+    pub operation: &'static str,
+    /// Why, for the log. Holds no item and no secret.
+    pub detail: String,
+}
+
+impl StoreError {
+    fn of(operation: &'static str, error: impl std::error::Error) -> Self {
+        Self { operation, detail: DisplayErrorContext(error).to_string() }
+    }
+
+    fn new(operation: &'static str, detail: impl fmt::Display) -> Self {
+        Self { operation, detail: detail.to_string() }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+/// `N` bytes of the operating system's random source.
+///
+/// # Errors
+/// The source does not answer.
+pub fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::new("random", error))?;
+    Ok(bytes)
+}

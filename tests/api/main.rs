@@ -1,0 +1,16 @@
+//! Over HTTP, through the authorizer, against a scripted provider: one file a function, and what concerns them all.
+
+mod auth_key;
+mod authorizer;
+mod balance;
+mod bad_input;
+mod chat_completions;
+mod embeddings;
+mod keys;
+mod models;
+mod page;
+mod restart;
+mod secrets;
+mod transactions;
+mod unknown_route;
+mod usage;

@@ -1,0 +1,66 @@
+//! A function gets exactly the variables that it reads, and reads exactly those of what its role lets it reach.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{template::Template, tree};
+
+/// How the code reads a variable: `required("NAME")`, `environment("NAME")`.
+const READS: [&str; 2] = ["required(\"", "environment(\""];
+
+/// A variable, and what it names.
+const VARIABLES: [(&str, &str); 4] = [
+    ("ACCOUNTS_TABLE", "AccountsTable"),
+    ("TOKENS_TABLE", "TokensTable"),
+    ("LEDGER_TABLE", "LedgerTable"),
+    ("PROVIDER_SECRET", "ProviderSecret"),
+];
+
+/// The variables that the code under `folder` reads.
+fn read(folder: &str) -> BTreeSet<String> {
+    let code = tree::code(folder);
+    let reads = READS.iter().flat_map(|read| code.split(read).skip(1));
+    reads.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn given(properties: &Value) -> BTreeSet<String> {
+    properties["Environment"]["Variables"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn every_function_is_given_the_variables_that_it_reads_and_no_other() {
+    let differs = |name: &str, given: BTreeSet<String>, read: BTreeSet<String>| {
+        (given != read).then(|| format!("{name} is given {given:?} and reads {read:?}"))
+    };
+    let functions = Template::load().functions().into_iter();
+    let faults: Vec<_> = functions
+        .filter_map(|function| {
+            let name = &function.name;
+            differs(name, given(function.properties()), read(&format!("functions/{name}/src")))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_variable_names_what_it_says_and_what_the_function_s_role_reaches() {
+    for function in Template::load().functions() {
+        let properties = function.properties();
+        let policies = properties["Policies"].to_string();
+        for (variable, resource) in VARIABLES {
+            let value = &properties["Environment"]["Variables"][variable];
+            assert!(value.is_null() || value["Ref"] == resource, "{}: {variable}", function.name);
+            assert_eq!(policies.contains(resource), !value.is_null(), "{}: {variable} and the role", function.name);
+        }
+        let known: BTreeSet<_> = VARIABLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert!(given(properties).is_subset(&known), "{}: a variable that this test does not know", function.name);
+    }
+}
+
+#[test]
+fn what_functions_share_reads_only_what_the_platform_sets() {
+    for name in read("functions/shared") {
+        assert!(name.starts_with("AWS_"), "functions/shared reads {name}: a function's main.rs should");
+    }
+}

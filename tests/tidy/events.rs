@@ -1,0 +1,81 @@
+//! Every file of events/ is an event that API Gateway could have sent to its function, and every route has one.
+
+use std::collections::BTreeSet;
+
+use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequest, ApiGatewayProxyRequest};
+use gateway_core::{
+    ids::{AccountId, KeyId},
+    token::Token,
+};
+
+use crate::{
+    template::{Route, Template},
+    tree,
+};
+
+/// The function whose events are those of an authorizer.
+const AUTHORIZER: &str = "authorizer";
+
+/// Every event of the function, as (file, text).
+fn events(function: &str) -> Vec<(String, String)> {
+    let files = tree::files(&format!("events/{function}")).into_iter();
+    files.map(|file| (file.display().to_string(), tree::read(&file))).collect()
+}
+
+/// The route's path with the parameters put in.
+fn path(event: &ApiGatewayProxyRequest) -> String {
+    event.path_parameters.iter().fold(event.resource.clone().unwrap(), |path, (name, value)| {
+        path.replace(&format!("{{{name}}}"), value).replace(&format!("{{{name}+}}"), value)
+    })
+}
+
+#[test]
+fn every_event_is_one_of_a_route_of_its_function_and_agrees_with_itself() {
+    let template = Template::load();
+    for function in template.functions().into_iter().filter(|function| function.name != AUTHORIZER) {
+        let routes = function.routes();
+        for (file, text) in events(&function.name) {
+            let event: ApiGatewayProxyRequest =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let (resource, context) = (event.resource.as_deref().unwrap(), &event.request_context);
+            let taken = |route: &&Route| {
+                route.path == resource && [event.http_method.as_str(), "ANY"].contains(&route.method.as_str())
+            };
+            let route = routes.iter().find(taken);
+            let route =
+                route.unwrap_or_else(|| panic!("{file}: {} {resource} is no route of its function", event.http_method));
+            assert_eq!(event.path.as_deref(), Some(path(&event).as_str()), "{file}");
+            assert_eq!(context.resource_path.as_deref(), Some(resource), "{file}");
+            assert_eq!(context.http_method, event.http_method, "{file}");
+            assert_eq!(context.path, event.path.as_ref().map(|path| format!("/live{path}")), "{file}");
+            let field = |name: &str| context.authorizer.fields.get(name).and_then(|value| value.as_str());
+            assert_eq!(field("account").and_then(AccountId::parse).is_some(), route.authorized, "{file}");
+            assert_eq!(field("key").and_then(KeyId::parse).is_some(), route.authorized, "{file}");
+        }
+    }
+}
+
+#[test]
+fn every_route_that_asks_the_authorizer_has_an_event() {
+    for function in Template::load().functions().into_iter().filter(|function| function.name != AUTHORIZER) {
+        let named = events(&function.name).into_iter().map(|(_, text)| {
+            let event: ApiGatewayProxyRequest = serde_json::from_str(&text).unwrap();
+            format!("{} {}", event.http_method, event.resource.unwrap())
+        });
+        let named: BTreeSet<_> = named.collect();
+        for route in function.routes().into_iter().filter(|route| route.authorized) {
+            assert!(named.contains(&route.name()), "events/{} has none for {}", function.name, route.name());
+        }
+    }
+}
+
+#[test]
+fn the_authorizer_s_events_hold_no_token_that_could_be_one() {
+    for (file, text) in events(AUTHORIZER) {
+        let event: ApiGatewayCustomAuthorizerRequest =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(event.type_.as_deref(), Some("TOKEN"), "{file}");
+        assert!(event.method_arn.unwrap().starts_with("arn:aws:execute-api:"), "{file}");
+        assert_eq!(Token::from_authorization(&event.authorization_token.unwrap()), None, "{file}");
+    }
+}

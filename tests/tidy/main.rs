@@ -1,0 +1,27 @@
+//! The house keeps itself in order: what is said twice is held together here, both ways.
+//!
+//! - `names`: template.yaml, functions/, the workspace's members and events/ name the same functions.
+//! - `arrows`: who may depend on whom.
+//! - `routes`: the template's routes make sense together, and every one has its tests (the rule is told there).
+//! - `policies`: a function's role allows exactly what its code does, on exactly the tables that it does it to.
+//! - `environment`: a function gets exactly the variables that it reads.
+//! - `gateway_responses`: what API Gateway answers by itself is a row of the error table.
+//! - `events`: every event is one that API Gateway could have sent to its function.
+//! - `sources`: sizes, openings, words that must not be there, and no token anywhere.
+//! - `error_table`: the table itself, whole.
+//!
+//! These tests read files and run `cargo metadata`; they start no server and write nothing.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test tells what is wrong by panicking")]
+
+mod arrows;
+mod environment;
+mod error_table;
+mod events;
+mod gateway_responses;
+mod names;
+mod policies;
+mod routes;
+mod sources;
+mod template;
+mod tree;

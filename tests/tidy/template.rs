@@ -1,0 +1,122 @@
+//! template.yaml as these tests see it: the functions, their routes and what they are given. Nothing is substituted: a
+//! reference stays `{"Ref": "Name"}`.
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+
+use crate::tree;
+
+/// Who answers where no other function does, and asks no authorizer.
+pub(crate) const UNKNOWN_ROUTE: &str = "unknown-route";
+
+/// The template as JSON.
+pub(crate) struct Template(Value);
+
+/// One function.
+pub(crate) struct Function {
+    /// Its folder's name, from `CodeUri`.
+    pub(crate) name: String,
+    pub(crate) logical_id: String,
+    /// The resource: `Metadata`, `Properties`.
+    pub(crate) resource: Value,
+}
+
+/// One route of a function.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Route {
+    pub(crate) function: String,
+    /// `GET`, or `ANY`.
+    pub(crate) method: String,
+    /// `/v1/models/{id+}`.
+    pub(crate) path: String,
+    /// Whether the authorizer is asked.
+    pub(crate) authorized: bool,
+    pub(crate) streamed: bool,
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+impl Route {
+    /// `GET /v1/models`.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+impl Template {
+    pub(crate) fn load() -> Self {
+        let text = tree::read("template.yaml");
+        Self(json(&Yaml::load_from_str(&text).unwrap()[0]))
+    }
+
+    /// The properties of the resource with this logical id.
+    pub(crate) fn properties(&self, logical_id: &str) -> &Value {
+        let properties = &self.0["Resources"][logical_id]["Properties"];
+        assert!(properties.is_object(), "the template has no resource {logical_id}");
+        properties
+    }
+
+    pub(crate) fn api(&self) -> &Value {
+        self.properties("Api")
+    }
+
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        let resources = self.0["Resources"].as_object().unwrap().iter();
+        let functions = resources.filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+        let function = |(logical_id, resource): (&String, &Value)| {
+            let folder = resource["Properties"]["CodeUri"].as_str().unwrap();
+            let name = folder.strip_prefix("functions/").and_then(|rest| rest.strip_suffix('/'));
+            let name = name.unwrap_or_else(|| panic!("{logical_id}: CodeUri {folder} is not functions/<name>/"));
+            Function { name: name.to_owned(), logical_id: logical_id.clone(), resource: resource.clone() }
+        };
+        functions.map(function).collect()
+    }
+
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        self.functions().iter().flat_map(Function::routes).collect()
+    }
+}
+
+impl Function {
+    pub(crate) fn properties(&self) -> &Value {
+        &self.resource["Properties"]
+    }
+
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        let events = self.properties()["Events"].as_object();
+        events.into_iter().flatten().map(|(name, event)| self.route(name, event)).collect()
+    }
+
+    fn route(&self, name: &str, event: &Value) -> Route {
+        let properties = &event["Properties"];
+        let text = |field: &str| {
+            let value = properties[field].as_str();
+            value.unwrap_or_else(|| panic!("{}: the event {name} has no {field}", self.logical_id)).to_owned()
+        };
+        assert_eq!(event["Type"], "Api", "{}: the event {name}", self.logical_id);
+        assert_eq!(properties["RestApiId"]["Ref"], "Api", "{}: the event {name}", self.logical_id);
+        Route {
+            function: self.name.clone(),
+            method: text("Method"),
+            path: text("Path"),
+            authorized: properties["Auth"]["Authorizer"] != "NONE",
+            streamed: properties["ResponseTransferMode"] == "RESPONSE_STREAM",
+            timeout_ms: properties["TimeoutInMillis"].as_u64(),
+        }
+    }
+}
+
+/// YAML as JSON; `!Ref Name` becomes `{"Ref": "Name"}`.
+fn json(yaml: &Yaml<'_>) -> Value {
+    match yaml {
+        Yaml::Tagged(tag, node) => Value::Object(Map::from_iter([(tag.suffix.clone(), json(node))])),
+        Yaml::Sequence(items) => items.iter().map(json).collect(),
+        Yaml::Mapping(pairs) => {
+            Value::Object(pairs.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), json(value))).collect())
+        }
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => (*value).into(),
+        Yaml::Value(Scalar::Integer(value)) => (*value).into(),
+        Yaml::Value(Scalar::String(value)) => value.as_ref().into(),
+        other => panic!("template.yaml: {other:?} is of no use in a template"),
+    }
+}
