@@ -43,9 +43,8 @@ async fn a_running_request_is_held_and_not_available() {
     let held = during["held"].as_f64().unwrap();
     assert!(held > 0.0, "{during}");
     assert!((during["available"].as_f64().unwrap() + held - 5.0).abs() < 1e-9, "{during}");
-    while running.chunk().await.unwrap().is_some() {
-        gateway.provider.step();
-    }
+    gateway.provider.steps(3);
+    while running.chunk().await.unwrap().is_some() {}
     let after = gateway.billing.get("/api/balance").await;
     assert_eq!(after.text, r#"{"balance":4.9999993,"available":4.9999993,"held":0.00,"currency":"USD"}"#);
 }

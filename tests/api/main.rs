@@ -2,8 +2,8 @@
 
 mod auth_key;
 mod authorizer;
-mod balance;
 mod bad_input;
+mod balance;
 mod chat_completions;
 mod embeddings;
 mod keys;

@@ -1,0 +1,114 @@
+//! No token, prompt, answer or credential is ever printed: marked ones go through every route and failure, and all that
+//! the process prints is searched for them.
+
+use std::collections::HashMap;
+
+use http::Method;
+use serde_json::json;
+use support::{Answer, Process, Provider, Reply, TestGateway, process};
+
+const TEST: &str = "secrets::the_gateway_as_a_process";
+const CHAT: &str = "/v1/chat/completions";
+
+#[test]
+fn the_gateway_as_a_process() {
+    process::run_if_asked();
+}
+
+/// A word that appears nowhere but where a test puts it.
+fn marked(what: &str) -> String {
+    let bytes: [u8; 8] = gateway_store::random().unwrap();
+    format!("marked{what}{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn failures(answer: &str, credential: &str) -> Vec<Reply> {
+    let error =
+        |message: &str| json!({"error": {"message": message, "type": "x", "code": "y", "param": message}}).to_string();
+    let both = format!("{answer} {credential}");
+    let frame = |text: &str| format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": text}}]}));
+    vec![
+        Reply::Json(200, support::chat_answer(answer, 3, 2)),
+        Reply::Stream(support::chat_stream(&[answer], 3, 2)),
+        Reply::CutStream(vec![frame(answer)]),
+        Reply::Stream(vec![frame(answer), format!("data: {}\n\n", error(&both))]),
+        Reply::Json(400, error(&both)),
+        Reply::Json(401, error(&both)),
+        Reply::Json(401, error(&both)),
+        Reply::Json(429, error(&both)),
+        Reply::Json(500, error(&both)),
+        Reply::Json(200, both.clone()),
+        Reply::Json(404, both),
+        Reply::Close,
+        Reply::Garbage("nonsense"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_marked_is_ever_printed() {
+    let provider = Provider::start().await;
+    let (prompt, answer, credential) = (marked("prompt"), marked("answer"), marked("credential"));
+    let address = format!("lab={}", provider.base_url);
+    let variables = HashMap::from([("LAB_API_KEY", credential.as_str()), ("RUST_LOG", "debug")]);
+    let gateway = Process::start(TEST, &["--ephemeral", "--provider", &address], &variables);
+    let (proxy, billing) = (gateway.client("proxy_key"), gateway.client("billing_key"));
+    let mut answers = Vec::new();
+    for stream in [false, true] {
+        for reply in failures(&answer, &credential) {
+            provider.will(reply);
+            let mut body = TestGateway::chat("lab/chat");
+            body["messages"][0]["content"] = prompt.clone().into();
+            body["user"] = prompt.clone().into();
+            body["stream"] = stream.into();
+            answers.push(proxy.post(CHAT, &body).await);
+        }
+    }
+    assert_eq!(provider.last().header("authorization"), Some(format!("Bearer {credential}").as_str()));
+    assert!(answers.iter().all(|answer| !answer.text.contains(&credential)), "a credential reached a client");
+    let bad = [
+        format!("{{\"model\":\"{prompt}\",\"messages\":[1]}}"),
+        format!("{{\"model\":\"lab/chat\",\"messages\":\"{prompt}\"}}"),
+        format!("{{\"model\":\"lab/chat\",\"messages\":[1],\"n\":\"{prompt}\"}}"),
+        prompt.clone(),
+    ];
+    for body in &bad {
+        for path in [CHAT, "/v1/embeddings"] {
+            proxy.send(Method::POST, path, body).await;
+        }
+        billing.send(Method::POST, "/api/keys", body).await;
+    }
+    let unknown = marked("token");
+    let made = Answer::of(
+        billing.request(Method::POST, "/api/keys").header("idempotency-key", &prompt).body(r#"{"name":"k"}"#),
+    )
+    .await
+    .json();
+    let token = made["key"].as_str().unwrap().to_owned();
+    for client in [&proxy, &billing, &proxy.with_token(Some(&unknown)), &proxy.with_token(Some(&token))] {
+        for path in
+            ["/v1/models", "/v1/auth/key", "/api/balance", "/api/usage", "/api/usage/stats", "/api/usage/export"]
+        {
+            client.get(path).await;
+        }
+        for path in ["/api/transactions", "/api/keys", "/api/keys/1", "/nowhere", "/v1/models/lab/chat"] {
+            client.get(path).await;
+        }
+        for path in ["/api/keys/3/rotate", "/api/keys/3"] {
+            client.send(Method::POST, path, "{}").await;
+        }
+        let request = client.request(Method::GET, &format!("/v1/models?x={prompt}")).header("x-note", &prompt);
+        Answer::of(request).await;
+    }
+    let tokens = ["proxy_key", "billing_key"].map(|key| gateway.ready[key].as_str().unwrap().to_owned());
+    let (output, errors) = gateway.kill();
+    let lines = errors.lines().filter(|line| line.contains(r#""message":"request""#)).count();
+    assert!(lines > 60, "one line a request, {lines} seen:\n{errors}");
+    for secret in [&prompt, &answer, &credential, &unknown, &token] {
+        assert!(!output.contains(secret.as_str()), "{secret} was printed");
+        let found = errors.lines().find(|line| line.contains(secret.as_str()));
+        assert_eq!(found, None, "{secret} was logged");
+    }
+    for token in &tokens {
+        assert_eq!(output.matches(token.as_str()).count(), 1, "the first start prints its keys once");
+        assert!(!errors.contains(&token[8..]), "a token was logged");
+    }
+}

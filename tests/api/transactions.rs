@@ -23,7 +23,13 @@ async fn rate_limited_after_the_last_request_of_a_window() {
 #[tokio::test]
 async fn bad_request_for_a_page_that_cannot_be() {
     let gateway = TestGateway::start().await;
-    for (query, param) in [("limit=0", "limit"), ("limit=51", "limit"), ("limit=x", "limit"), ("offset=-1", "offset"), ("cursor=x", "cursor")] {
+    for (query, param) in [
+        ("limit=0", "limit"),
+        ("limit=51", "limit"),
+        ("limit=x", "limit"),
+        ("offset=-1", "offset"),
+        ("cursor=x", "cursor"),
+    ] {
         let answer = gateway.billing.get(&format!("/api/transactions?{query}")).await;
         assert_eq!(answer.error(), (400, "invalid_parameter".to_owned()), "{query}");
         assert_eq!(answer.json()["error"]["param"], param);
@@ -39,7 +45,12 @@ async fn every_change_of_the_funds_is_there_newest_first() {
     assert_eq!(gateway.proxy.post("/v1/chat/completions", &TestGateway::chat(MODEL)).await.status, 200);
     let answer = gateway.billing.get("/api/transactions").await;
     let list = answer.json()["transactions"].clone();
-    let shown: Vec<_> = list.as_array().unwrap().iter().map(|it| (it["type"].as_str().unwrap(), it["createdAt"].as_str().unwrap())).collect();
+    let shown: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["type"].as_str().unwrap(), it["createdAt"].as_str().unwrap()))
+        .collect();
     assert_eq!(
         shown,
         [
@@ -49,7 +60,11 @@ async fn every_change_of_the_funds_is_there_newest_first() {
         ]
     );
     // 11 × 0.10 $/M + 2 × 0.40 $/M.
-    assert!(answer.text.contains(r#""amount":-0.0000019,"type":"usage","description":"lab/chat (key 1)""#), "{}", answer.text);
+    assert!(
+        answer.text.contains(r#""amount":-0.0000019,"type":"usage","description":"lab/chat (key 1)""#),
+        "{}",
+        answer.text
+    );
     assert!(answer.text.contains(r#""amount":20.00,"type":"payment""#), "{}", answer.text);
     assert!(answer.json()["nextCursor"].is_null());
 }

@@ -23,7 +23,11 @@ async fn not_found_for_an_unknown_path_with_any_method_and_key() {
 async fn not_found_for_routes_of_the_api_that_are_not_there_yet() {
     let gateway = TestGateway::start().await;
     for path in ["/v1", "/v1/completions", "/api", "/api/payments", "/v1/chat", "/v1/chat/completions/x"] {
-        assert_eq!(gateway.proxy.send(Method::POST, path, "{}").await.error(), (404, "unknown_url".to_owned()), "{path}");
+        assert_eq!(
+            gateway.proxy.send(Method::POST, path, "{}").await.error(),
+            (404, "unknown_url".to_owned()),
+            "{path}"
+        );
     }
 }
 

@@ -314,16 +314,20 @@ def test_400_a_body_of_the_wrong_type_names_the_field(client, arguments, param, 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "code", "words"),
     [
-        ({"extra_body": {"temperature": "hot"}}, "type must be number"),
-        ({"messages": [{"role": "user", "content": "word " * 3000}]}, "exceeds the available context size"),
+        ({"extra_body": {"temperature": "hot"}}, "invalid_parameter", "type must be number"),
+        (
+            {"messages": [{"role": "user", "content": "word " * 3000}]},
+            "context_length_exceeded",
+            "exceeds the available context size",
+        ),
     ],
     ids=["parameter", "context"],
 )
-def test_400_of_the_provider_reaches_the_client_in_its_words(client, arguments, words, stream):
+def test_400_of_the_provider_reaches_the_client_in_its_words(client, arguments, code, words, stream):
     error = refused(openai.BadRequestError, lambda: chat(client, stream=stream, **arguments))
-    assert error.type == "invalid_request_error"
+    assert (error.type, error.code) == ("invalid_request_error", code)
     assert words in error.body["message"]
 
 

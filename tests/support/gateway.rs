@@ -79,18 +79,25 @@ impl TestGateway {
 
     /// A gateway whose account has so many USD.
     pub async fn with_credit(usd: &str) -> Self {
+        let credit = Nanos::parse_usd(usd).unwrap();
+        Self::start_with(|options| options.free_credit = credit).await
+    }
+
+    /// A gateway whose options the test changes.
+    pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let (provider, spare) = (Provider::start().await, Provider::start().await);
         let credential = made_up("cred-");
-        let options = Options {
+        let mut options = Options {
             port: 0,
             data: Data::Ephemeral,
             settings: Some(settings(&provider.base_url, &spare.base_url)),
             credentials: HashMap::from([("lab".to_owned(), credential.clone())]),
             clock: Clock::manual(START),
-            free_credit: Nanos::parse_usd(usd).unwrap(),
+            free_credit: Nanos::usd(5),
             timeouts: Timeouts { connect_ms: 500, first_byte_ms: 500, answer_ms: 500, idle_ms: 500 },
             ..Options::default()
         };
+        change(&mut options);
         let gateway = Gateway::start(options).await.unwrap();
         let first = gateway.first_account.as_ref().unwrap();
         let account = first.id.clone();
@@ -148,16 +155,21 @@ impl TestGateway {
         page.entries.iter().map(|entry| -entry.amount).sum()
     }
 
-    /// Waits for every request to be settled, then checks that the books balance: nothing held, and what came in is what
-    /// is there and what was charged.
+    /// Waits for every request to be settled, then checks that the books balance and that so much was charged.
     pub async fn books_balance(&self, charged: Nanos) {
+        self.idle_books().await;
+        assert_eq!(self.charged().await, charged, "charged");
+    }
+
+    /// Waits for every request to be settled, then checks that the books balance: nothing is held, and the ledger's
+    /// entries add up to what is there.
+    pub async fn idle_books(&self) {
         self.gateway.idle().await;
         let standing = self.standing().await;
         assert_eq!(standing.held(), Nanos::ZERO, "held");
         let all = Filter::default();
         let entries = self.store().ledger_page(&self.account, &all, None, 0, 10_000).await.unwrap().entries;
         assert_eq!(entries.iter().map(|entry| entry.amount).sum::<Nanos>(), standing.balance(), "ledger and funds");
-        assert_eq!(self.charged().await, charged, "charged");
     }
 
     /// A chat request's body.

@@ -1,11 +1,15 @@
-//! What the suites share: a gateway in this process on a free port, a provider that does as it is told, a client, and the
-//! refusals that every route has in common.
+//! What the suites share: a gateway in this process on a free port, or as a process of its own; a provider that does as it
+//! is told; a client; and the refusals that every route has in common.
 
 mod client;
+mod folder;
 mod gateway;
+pub mod process;
 mod provider;
 pub mod refusals;
 
 pub use client::{Answer, Client};
+pub use folder::Folder;
 pub use gateway::{MODEL, START, TestGateway};
+pub use process::Process;
 pub use provider::{Provider, Reply, Seen, chat_answer, chat_stream, embeddings_answer};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::Semaphore,
 };
 
 /// What the provider does with one request.
@@ -56,16 +56,16 @@ impl Seen {
 
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let find = |line: &'_ str| line.split_once(": ").filter(|(known, _)| known.eq_ignore_ascii_case(name)).is_some();
+        let find =
+            |line: &'_ str| line.split_once(": ").filter(|(known, _)| known.eq_ignore_ascii_case(name)).is_some();
         self.head.lines().find(|line| find(line)).and_then(|line| line.split_once(": ")).map(|(_, value)| value)
     }
 }
 
-#[derive(Default)]
 struct State {
     replies: Mutex<VecDeque<Reply>>,
     seen: Mutex<Vec<Seen>>,
-    step: Notify,
+    steps: Semaphore,
 }
 
 /// The provider. It answers with the replies it was given, in order, and with [`chat_answer`] when there are none left.
@@ -81,7 +81,8 @@ impl Provider {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let state = Arc::new(State::default());
+        let state = State { replies: Mutex::default(), seen: Mutex::default(), steps: Semaphore::new(0) };
+        let state = Arc::new(state);
         let shared = state.clone();
         spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -97,9 +98,9 @@ impl Provider {
         self
     }
 
-    /// Lets a stepwise stream send its next piece.
-    pub fn step(&self) {
-        self.state.step.notify_one();
+    /// Lets stepwise streams send so many pieces more.
+    pub fn steps(&self, count: usize) {
+        self.state.steps.add_permits(count);
     }
 
     /// What it was asked so far.
@@ -131,7 +132,9 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
 
 fn default_reply(seen: &Seen) -> Reply {
     let body: Value = serde_json::from_str(&seen.body).unwrap_or_default();
-    if seen.path.ends_with("/embeddings") {
+    if seen.path.ends_with("/models") {
+        Reply::Json(200, r#"{"object":"list","data":[{"id":"chat","object":"model"}]}"#.to_owned())
+    } else if seen.path.ends_with("/embeddings") {
         Reply::Json(200, embeddings_answer(7))
     } else if body["stream"] == true {
         Reply::Stream(chat_stream(&["Hello", " there"], 11, 2))
@@ -180,7 +183,7 @@ async fn act(stream: &mut TcpStream, reply: Reply, state: &State) -> std::io::Re
             stream.write_all(b"0\r\n\r\n").await
         }
         Reply::Stepwise(pieces) => {
-            pieces_sent(stream, &pieces, Some(&state.step)).await?;
+            pieces_sent(stream, &pieces, Some(&state.steps)).await?;
             stream.write_all(b"0\r\n\r\n").await
         }
         Reply::CutStream(pieces) => {
@@ -202,15 +205,17 @@ async fn act(stream: &mut TcpStream, reply: Reply, state: &State) -> std::io::Re
 
 fn whole(status: u16, header: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\n{header}content-length: {length}\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\n{header}content-length: {length}\r\n\r\n{body}"
+    )
 }
 
-async fn pieces_sent(stream: &mut TcpStream, pieces: &[String], step: Option<&Notify>) -> std::io::Result<()> {
+async fn pieces_sent(stream: &mut TcpStream, pieces: &[String], steps: Option<&Semaphore>) -> std::io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
     for (n, piece) in pieces.iter().enumerate() {
-        if let Some(step) = step.filter(|_| n > 0) {
-            step.notified().await;
+        if let Some(steps) = steps.filter(|_| n > 0) {
+            steps.acquire().await.unwrap().forget();
         }
         stream.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await?;
         stream.flush().await?;

@@ -1,8 +1,8 @@
 //! The `chat-completions` function's process.
 
+use chat_completions::App;
 use gateway_lambda::StartError;
 use gateway_store::Tables;
-use chat_completions::App;
 
 #[tokio::main]
 async fn main() -> Result<(), StartError> {
@@ -12,7 +12,7 @@ async fn main() -> Result<(), StartError> {
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
         ..Tables::default()
     };
-    let app = App::connect(tables, gateway_lambda::required("PROVIDER_SECRET")?).await?;
+    let app = App::start(tables, gateway_lambda::required("PROVIDER_SECRET")?).await?;
     gateway_lambda::run_streaming("chat-completions", move |request| {
         let app = app.clone();
         async move { chat_completions::handle(&app, request).await }

@@ -14,7 +14,7 @@ use lambda_http::request::LambdaRequest;
 
 use crate::{
     event::{self, Platform},
-    functions::{Function, Functions},
+    functions::{self, Function, Functions},
     policy::{Policy, PolicyCache},
     responses::{Context, Kind, Responses},
     router::Router,
@@ -59,6 +59,9 @@ impl Api {
     /// # Errors
     /// A route that API Gateway would refuse, or one to a function that this binary does not have.
     pub fn new(template: Template, functions: Functions, host: Host, address: String) -> Result<Self, String> {
+        if template.authorizer.function != functions::AUTHORIZER {
+            return Err(format!("this version of modelswitch has no authorizer `{}`", template.authorizer.function));
+        }
         let mut router = Router::default();
         for route in template.routes {
             let function = Function::named(&route.function).ok_or_else(|| {

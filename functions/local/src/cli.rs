@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use gateway_core::{
     ids::{AccountId, KeyId},
     limits::{Interval, RateLimit},
@@ -13,9 +13,15 @@ use gateway_core::{
 
 use crate::provider::{ProviderArg, ProviderPrice};
 
+const DATA: &str = "Which data";
+
 /// An AI gateway that keeps exact books: one OpenAI-compatible address for many providers, with keys, limits and a ledger.
 #[derive(Debug, Parser)]
-#[command(name = "modelswitch", version, propagate_version = true, after_help = "\
+#[command(
+    name = "modelswitch",
+    version,
+    override_usage = "modelswitch [OPTIONS] [COMMAND]",
+    after_help = "\
 Examples:
   modelswitch                                        Start the gateway; the first start prints keys and a request to copy
   OPENAI_API_KEY=… modelswitch                       The same, with OpenAI's models behind it
@@ -25,7 +31,8 @@ Examples:
   modelswitch key create --account acct_… --name laptop --spend-limit 5 --reset monthly
   modelswitch account list --stack production        The same commands on a stack in AWS
 
-Without a command, `serve` runs. Every command has its own --help.")]
+Without a command, `serve` runs. Every command has its own --help."
+)]
 pub struct Cli {
     /// Which data a command works on.
     #[command(flatten)]
@@ -42,19 +49,19 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Target {
     /// The local gateway's data.
-    #[arg(long, global = true, value_name = "FILE", default_value = ".modelswitch/data.db")]
+    #[arg(long, global = true, help_heading = DATA, value_name = "FILE", default_value = ".modelswitch/data.db")]
     pub data: PathBuf,
     /// The stack in AWS with this name, with the credentials and the region of the environment.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
     pub stack: Option<String>,
     /// A table in AWS, where its name does not follow from the stack's.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
     pub accounts_table: Option<String>,
     /// The same for the tokens' table.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
     pub tokens_table: Option<String>,
     /// The same for the ledger's table.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
     pub ledger_table: Option<String>,
 }
 
@@ -211,8 +218,8 @@ pub struct NewKeyArgs {
     #[arg(long)]
     pub name: String,
     /// What it opens: `proxy` the models (/v1), `billing` the account (/api).
-    #[arg(long = "type", value_enum, default_value = "proxy")]
-    pub key_type: KeyTypeArg,
+    #[arg(long = "type", value_name = "proxy|billing", default_value = "proxy", value_parser = key_type)]
+    pub key_type: KeyType,
     /// The most it may spend, in USD.
     #[arg(long, value_name = "USD", value_parser = usd)]
     pub spend_limit: Option<Nanos>,
@@ -228,24 +235,6 @@ pub struct NewKeyArgs {
     /// A model that it may call; may be given more than once. Without it, all.
     #[arg(long = "model", value_name = "ID")]
     pub models: Vec<String>,
-}
-
-/// What a key opens.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum KeyTypeArg {
-    /// The models.
-    Proxy,
-    /// The account.
-    Billing,
-}
-
-impl From<KeyTypeArg> for KeyType {
-    fn from(argument: KeyTypeArg) -> Self {
-        match argument {
-            KeyTypeArg::Proxy => Self::Proxy,
-            KeyTypeArg::Billing => Self::Billing,
-        }
-    }
 }
 
 /// What to do with models.
@@ -307,6 +296,10 @@ fn key_id(text: &str) -> Result<KeyId, String> {
     KeyId::parse(text).ok_or_else(|| "a key is a whole number from 1; `modelswitch key list` shows them".to_owned())
 }
 
+fn key_type(text: &str) -> Result<KeyType, String> {
+    KeyType::parse(text).ok_or_else(|| "write proxy or billing".to_owned())
+}
+
 fn reset(text: &str) -> Result<Reset, String> {
     Reset::parse(text).ok_or_else(|| "write daily, weekly or monthly".to_owned())
 }
@@ -342,11 +335,15 @@ mod tests {
         for line in ["modelswitch", "modelswitch --port 9", "modelswitch --json --ephemeral", "modelswitch serve"] {
             assert!(matches!(read(line).command, Command::Serve(_)), "{line}");
         }
-        let Command::Serve(serve) = read("modelswitch --port 0 --credit 2.50 --provider a=http://x --price a=1,2").command
+        let Command::Serve(serve) =
+            read("modelswitch --port 0 --credit 2.50 --provider a=http://x --price a=1,2").command
         else {
             panic!("serve")
         };
-        assert_eq!((serve.port, serve.credit, serve.providers.len(), serve.prices.len()), (0, Nanos(2_500_000_000), 1, 1));
+        assert_eq!(
+            (serve.port, serve.credit, serve.providers.len(), serve.prices.len()),
+            (0, Nanos(2_500_000_000), 1, 1)
+        );
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub enum Data {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another gateway serves from the same file.
-    #[error("{path} is in use by another gateway. Stop that one, or choose another file with --data PATH or --ephemeral")]
+    #[error(
+        "{path} is in use by another gateway. Stop that one, or choose another file with --data PATH or --ephemeral"
+    )]
     InUse {
         /// The file.
         path: PathBuf,
@@ -209,7 +211,13 @@ impl Failure {
                 failure.to_json(),
             ),
             Self::Malformed(reason) => {
-                (http::StatusCode::BAD_REQUEST, error("SerializationException", reason.to_string()))
+                // The engine's own checks of a request's form come with its parsing, behind a mark.
+                let reason = reason.to_string();
+                let (kind, message) = match reason.split_once("VALIDATION:") {
+                    Some((_, message)) => ("ValidationException", message.to_owned()),
+                    None => ("SerializationException", reason),
+                };
+                (http::StatusCode::BAD_REQUEST, error(kind, message))
             }
             Self::Unwritable(reason) => {
                 (http::StatusCode::INTERNAL_SERVER_ERROR, error("InternalServerError", reason.to_string()))
@@ -232,8 +240,9 @@ fn call<Request: DeserializeOwned, Answer: Serialize>(
 
 fn make_parent(path: &Path) -> Result<(), OpenError> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => std::fs::create_dir_all(parent)
-            .map_err(|source| OpenError::Io { path: parent.to_owned(), source }),
+        Some(parent) => {
+            std::fs::create_dir_all(parent).map_err(|source| OpenError::Io { path: parent.to_owned(), source })
+        }
         None => Ok(()),
     }
 }
@@ -253,5 +262,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn not_a_database(path: &Path, error: &DynoxideError) -> OpenError {
-    OpenError::NotADatabase { path: path.to_owned(), reason: error.to_string() }
+    // The engine goes on to advise what its own users might have done.
+    let reason = error.to_string();
+    let reason = reason.split_once(". ").map_or(reason.as_str(), |(first, _)| first).to_owned();
+    OpenError::NotADatabase { path: path.to_owned(), reason }
 }

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn the_event_is_the_documented_json() {
-        let request = http::Request::post("/v1/models/groq/llama?a=1&a=2&b=x%20y").header("x-two", "1").header("x-two", "2");
+        let request =
+            http::Request::post("/v1/models/groq/llama?a=1&a=2&b=x%20y").header("x-two", "1").header("x-two", "2");
         let json = serde_json::to_value(event(request, b"{\"a\":1}")).unwrap();
         assert_eq!(json["resource"], "/v1/models/{id+}");
         assert_eq!(json["path"], "/v1/models/groq/llama");

@@ -5,6 +5,9 @@ use gateway_lambda::{Body, Host, answer};
 use gateway_store::{Configuration, Store};
 use gateway_upstream::Upstream;
 
+/// The folder of the function that is asked before all others.
+pub const AUTHORIZER: &str = "authorizer";
+
 /// A function behind a route. The authorizer is asked otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {

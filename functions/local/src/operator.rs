@@ -108,7 +108,9 @@ impl Session {
         match self.store.account_list().await?.as_slice() {
             [only] => Ok(only.id.clone()),
             [] => Err(Problem::new("there is no account yet: modelswitch account create --name NAME")),
-            _ => Err(Problem::new("there are several accounts: say which with --account; `modelswitch account list` shows them")),
+            _ => Err(Problem::new(
+                "there are several accounts: say which with --account; `modelswitch account list` shows them",
+            )),
         }
     }
 }
@@ -141,7 +143,8 @@ async fn config_show(session: &Session) -> Result<Report, Problem> {
 async fn config_set(session: &Session, file: &Path) -> Result<Report, Problem> {
     let settings = read_settings(file).map_err(Problem)?;
     session.store.settings_put(&settings).await?;
-    let when = if session.local { "A local gateway follows at its next start." } else { "The stack follows within a minute." };
+    let when =
+        if session.local { "A local gateway follows at its next start." } else { "The stack follows within a minute." };
     Report::new(&settings, format!("Stored. {when}"))
 }
 

@@ -33,7 +33,9 @@ impl Policy {
     /// The policy in an authorizer's answer.
     pub fn of(answer: ApiGatewayCustomAuthorizerResponse) -> Self {
         let context = match answer.context {
-            Value::Object(fields) => fields.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
+            }
             _ => BTreeMap::new(),
         };
         Self {

@@ -36,7 +36,9 @@ impl Kind {
                 ("MISSING_AUTHENTICATION_TOKEN", StatusCode::FORBIDDEN, "Missing Authentication Token")
             }
             Self::RequestTooLarge => ("REQUEST_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long"),
-            Self::AuthorizerFailure => ("AUTHORIZER_FAILURE", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+            Self::AuthorizerFailure => {
+                ("AUTHORIZER_FAILURE", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+            }
             Self::IntegrationFailure => ("INTEGRATION_FAILURE", StatusCode::GATEWAY_TIMEOUT, "Internal server error"),
         }
     }
@@ -125,7 +127,10 @@ mod tests {
         };
         Responses::new(BTreeMap::from([
             ("MISSING_AUTHENTICATION_TOKEN".into(), response(Some(404), "{}")),
-            ("ACCESS_DENIED".into(), response(None, r#"{"m":"$context.authorizer.message","c":"$context.authorizer.none"}"#)),
+            (
+                "ACCESS_DENIED".into(),
+                response(None, r#"{"m":"$context.authorizer.message","c":"$context.authorizer.none"}"#),
+            ),
             ("DEFAULT_4XX".into(), response(None, r#"{"message":$context.error.messageString}"#)),
         ]))
     }
@@ -149,6 +154,9 @@ mod tests {
         assert_eq!(too_large.status(), 413);
         assert_eq!(too_large.body(), r#"{"message":"Request Too Long"}"#);
         let failure = responses().render(Kind::AuthorizerFailure, &context);
-        assert_eq!((failure.status().as_u16(), failure.body().as_ref()), (500, br#"{"message":"Internal server error"}"#.as_ref()));
+        assert_eq!(
+            (failure.status().as_u16(), failure.body().as_ref()),
+            (500, br#"{"message":"Internal server error"}"#.as_ref())
+        );
     }
 }

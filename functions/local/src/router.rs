@@ -66,7 +66,9 @@ impl<T> Router<T> {
             match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
                 None => node = node.literals.entry(segment.to_owned()).or_default(),
                 Some(name) => match name.strip_suffix('+') {
-                    Some(_) if segments.peek().is_some() => return Err(format!("{template}: nothing may follow {segment}")),
+                    Some(_) if segments.peek().is_some() => {
+                        return Err(format!("{template}: nothing may follow {segment}"));
+                    }
                     Some(name) => {
                         let (known, resource) =
                             node.greedy.get_or_insert_with(|| (name.to_owned(), Resource::at(template)));

@@ -3,7 +3,6 @@
 //! Results go to standard output, words about errors and the log's JSON lines to standard error.
 
 use std::{
-    collections::HashMap,
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
@@ -40,7 +39,8 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run_command(command: Command, target: &Target, json: bool) -> Result<ExitCode, String> {
-    let report = operator::run(target, command, of_environment(environment).0).await.map_err(|problem| problem.to_string())?;
+    let report =
+        operator::run(target, command, of_environment(environment).0).await.map_err(|problem| problem.to_string())?;
     print(if json { &report.json } else { &report.text })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -207,7 +207,9 @@ async fn first_account(store: &Store, clock: &Clock, credit: Nanos) -> Result<Op
     if credit > Nanos::ZERO {
         let entry = RequestId::new(now, gateway_store::random()?);
         let description = "Free credit".to_owned();
-        store.account_credit(&id, &Credit { id: entry, kind: EntryKind::Adjustment, amount: credit, description }).await?;
+        store
+            .account_credit(&id, &Credit { id: entry, kind: EntryKind::Adjustment, amount: credit, description })
+            .await?;
     }
     let proxy_key = first_key(store, &id, KeyType::Proxy, clock).await?;
     let billing_key = first_key(store, &id, KeyType::Billing, clock).await?;

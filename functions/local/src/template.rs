@@ -105,12 +105,20 @@ impl Template {
             }
             None => ("the built-in template.yaml".to_owned(), EMBEDDED.to_owned()),
         };
-        Self::parse(&text).map_err(|problem| TemplateError { file, problem })
+        Self::parse(&text).map_err(|problem| match path {
+            Some(_) => TemplateError { file, problem },
+            // Whoever did not ask for this file may not even know of it.
+            None => TemplateError { file, problem: format!("{problem} (--template FILE names another)") },
+        })
     }
 
     /// The template written in `text`.
     fn parse(text: &str) -> Result<Self, String> {
-        let document: Document = at("", yaml::read(text, STACK_NAME)?)?;
+        let document = yaml::read(text, STACK_NAME)?;
+        if document.get("Resources").is_none() {
+            return Err("it is no CloudFormation template: it has no Resources".to_owned());
+        }
+        let document: Document = at("", document)?;
         let resources = &document.resources;
         let mut routes = Vec::new();
         for (id, function) in of_type::<FunctionProperties>(resources, "AWS::Serverless::Function")? {
@@ -266,7 +274,10 @@ fn at<T: DeserializeOwned>(place: &str, value: Value) -> Result<T, String> {
 }
 
 /// The resources of this type: their ids and properties.
-fn of_type<T: DeserializeOwned>(resources: &BTreeMap<String, Resource>, kind: &str) -> Result<Vec<(String, T)>, String> {
+fn of_type<T: DeserializeOwned>(
+    resources: &BTreeMap<String, Resource>,
+    kind: &str,
+) -> Result<Vec<(String, T)>, String> {
     resources
         .iter()
         .filter(|(_, resource)| resource.kind == kind)
@@ -319,10 +330,11 @@ fn table(id: &str, properties: Value) -> Result<Table, String> {
         .and_then(Value::as_str)
         .ok_or_else(|| format!("Resources.{id}.Properties.TableName: it must be there, and a text"))?
         .to_owned();
-    let mut definition: serde_json::Map<String, Value> = ["TableName", "BillingMode", "AttributeDefinitions", "KeySchema"]
-        .into_iter()
-        .filter_map(|key| Some((key.to_owned(), properties.get(key)?.clone())))
-        .collect();
+    let mut definition: serde_json::Map<String, Value> =
+        ["TableName", "BillingMode", "AttributeDefinitions", "KeySchema"]
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), properties.get(key)?.clone())))
+            .collect();
     if let Some(view) = properties.pointer("/StreamSpecification/StreamViewType") {
         let stream = serde_json::json!({"StreamEnabled": true, "StreamViewType": view});
         definition.insert("StreamSpecification".to_owned(), stream);

@@ -28,7 +28,7 @@ async fn create(session: &Session, arguments: NewKeyArgs) -> Result<Report, Prob
     let account = session.account_of(arguments.of.account).await?;
     let new = NewKey {
         name: arguments.name,
-        key_type: arguments.key_type.into(),
+        key_type: arguments.key_type,
         expires_at: arguments.expires,
         spend_limit: arguments.spend_limit,
         reset: arguments.reset,
@@ -94,13 +94,16 @@ fn updated(outcome: UpdateOutcome, account: &AccountId, key: KeyId) -> Result<Bo
 }
 
 fn no_key(account: &AccountId, key: KeyId) -> Problem {
-    Problem::new(format!("account {account} has no key {key}; `modelswitch key list --account {account}` shows its keys"))
+    Problem::new(format!(
+        "account {account} has no key {key}; `modelswitch key list --account {account}` shows its keys"
+    ))
 }
 
 /// The one report that holds a token.
 fn with_token(record: &KeyRecord, token: &Token, now: UnixMs, words: &str) -> Result<Report, Problem> {
     let view = KeyView { key: Some(token.reveal()), ..KeyView::of(record, now) };
-    let text = format!("{words}\n\n  {}\n\nCopy it now: it is stored as a hash and can't be shown again.", token.reveal());
+    let text =
+        format!("{words}\n\n  {}\n\nCopy it now: it is stored as a hash and can't be shown again.", token.reveal());
     Report::new(&view, text)
 }
 
@@ -170,9 +173,10 @@ fn row(key: &KeyRecord, now: UnixMs) -> Vec<String> {
         _ if !allowance.active => "off",
         _ => "on",
     };
-    let limit = allowance.spend_limit.map_or_else(|| "-".to_owned(), |limit| {
-        allowance.reset.map_or_else(|| limit.to_string(), |reset| format!("{limit} {}", reset.name()))
-    });
+    let limit = allowance.spend_limit.map_or_else(
+        || "-".to_owned(),
+        |limit| allowance.reset.map_or_else(|| limit.to_string(), |reset| format!("{limit} {}", reset.name())),
+    );
     vec![
         key.id.to_string(),
         key.name.clone(),

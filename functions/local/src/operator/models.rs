@@ -20,7 +20,9 @@ pub(super) async fn list(session: &Session, settings_of_environment: Settings) -
     let rows: Vec<_> = models.iter().map(row).collect();
     let columns = ["MODEL", "PROVIDER", "KIND", ">CONTEXT", ">IN USD/M", ">OUT USD/M"];
     let text = match rows.is_empty() {
-        true => "No model is served: name a provider in the settings; `modelswitch config set --help` shows how".to_owned(),
+        true => {
+            "No model is served: name a provider in the settings; `modelswitch config set --help` shows how".to_owned()
+        }
         false => table(&columns, &rows),
     };
     Report::new(&views, text)
@@ -59,7 +61,8 @@ fn row(model: &Model) -> Vec<String> {
         ModelKind::Any => "any",
     };
     let rates = model.prices.as_ref().map(|prices| &prices.base);
-    let shown = |price: Option<Picos>| price.map_or_else(|| "-".to_owned(), |price| per_million(model.markup.shown(price)));
+    let shown =
+        |price: Option<Picos>| price.map_or_else(|| "-".to_owned(), |price| per_million(model.markup.shown(price)));
     vec![
         model.id.clone(),
         model.provider.clone(),
@@ -84,7 +87,9 @@ mod tests {
 
     #[test]
     fn prices_are_shown_per_million() {
-        for (picos, text) in [(150_000, "0.15"), (2_500_000, "2.50"), (0, "0.00"), (1, "0.000001"), (10_000_000, "10.00")] {
+        for (picos, text) in
+            [(150_000, "0.15"), (2_500_000, "2.50"), (0, "0.00"), (1, "0.000001"), (10_000_000, "10.00")]
+        {
             assert_eq!(per_million(Picos(picos)), text);
         }
     }

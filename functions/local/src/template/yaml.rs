@@ -47,7 +47,9 @@ impl Reader {
                 Ok(Value::Object(object))
             }
             Yaml::Tagged(tag, inner) => self.function(&tag.suffix, self.value(inner)?),
-            Yaml::Alias(_) | Yaml::BadValue | Yaml::Representation(..) => Err("it holds YAML of no known form".to_owned()),
+            Yaml::Alias(_) | Yaml::BadValue | Yaml::Representation(..) => {
+                Err("it holds YAML of no known form".to_owned())
+            }
         }
     }
 

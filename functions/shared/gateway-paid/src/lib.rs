@@ -33,7 +33,7 @@ impl App {
     ///
     /// # Errors
     /// A service does not answer, or what it holds is not valid.
-    pub async fn connect(tables: Tables, provider_secret: String) -> Result<Self, StartError> {
+    pub async fn start(tables: Tables, provider_secret: String) -> Result<Self, StartError> {
         let secrets = async {
             let secrets = Secrets::connect(provider_secret).await;
             let source: Source = Arc::new(move || {
@@ -44,7 +44,9 @@ impl App {
         };
         let settings = async {
             let store = Store::connect(tables).await;
-            Configuration::stored(store.clone(), Clock::system().now()).await.map(|configuration| (store, configuration))
+            Configuration::stored(store.clone(), Clock::system().now())
+                .await
+                .map(|configuration| (store, configuration))
         };
         let (credentials, settings) = tokio::join!(secrets, settings);
         let (store, configuration) = settings?;
@@ -55,12 +57,7 @@ impl App {
     ///
     /// # Errors
     /// 404 for an unknown model, 400 for one of another kind, 503 if nobody serves any of them.
-    pub async fn plan(
-        &self,
-        request: &Request,
-        kind: ModelKind,
-        models: &[String],
-    ) -> Result<Vec<Endpoint>, ApiError> {
+    pub async fn plan(&self, request: &Request, kind: ModelKind, models: &[String]) -> Result<Vec<Endpoint>, ApiError> {
         routing::plan(&*self.configuration.catalogue(request.at).await, kind, models)
     }
 

@@ -80,7 +80,7 @@ impl Upstream {
         for endpoint in endpoints {
             let opened = self.open(request, endpoint, path, body(endpoint), self.timeouts.answer_ms).await;
             let answer = match opened {
-                Ok(stream) => stream.into_answer().await,
+                Ok((stream, secret)) => stream.into_answer().await.map_err(|error| error.without(secret.as_deref())),
                 Err(error) => Err(error),
             };
             match answer {
@@ -104,7 +104,10 @@ impl Upstream {
         for endpoint in endpoints {
             let opened = self.open(request, endpoint, path, body(endpoint), self.timeouts.first_byte_ms).await;
             let begun = match opened {
-                Ok(mut stream) => stream.peek().await.map(|()| stream),
+                Ok((mut stream, secret)) => match stream.peek().await {
+                    Ok(()) => Ok(stream),
+                    Err(error) => Err(error.without(secret.as_deref())),
+                },
                 Err(error) => Err(error),
             };
             match begun {
@@ -115,7 +118,8 @@ impl Upstream {
         Err(last.unwrap_or_else(nobody))
     }
 
-    /// Sends one request to one endpoint and returns when its status is known to be 2xx.
+    /// Sends one request to one endpoint and returns when its status is known to be 2xx, with the credential that it was
+    /// sent: a provider may quote it later.
     async fn open(
         &self,
         request: &RequestId,
@@ -123,11 +127,11 @@ impl Upstream {
         path: &str,
         body: Vec<u8>,
         first_byte_ms: u64,
-    ) -> Result<ProviderStream, UpstreamError> {
+    ) -> Result<(ProviderStream, Option<String>), UpstreamError> {
         let provider = &endpoint.provider.name;
         if endpoint.provider.dialect == Dialect::Echo {
             let pieces = echo::answer(request, path, &endpoint.model, &body)?;
-            return Ok(ProviderStream::of_echo(provider, pieces));
+            return Ok((ProviderStream::of_echo(provider, pieces), None));
         }
         let body = Bytes::from(body);
         let first_byte = Duration::from_millis(first_byte_ms);
@@ -144,7 +148,7 @@ impl Upstream {
         let idle = Duration::from_millis(self.timeouts.idle_ms);
         let stream = ProviderStream::of_response(provider, response, first_byte, idle);
         if status.is_success() {
-            return Ok(stream);
+            return Ok((stream, secret));
         }
         let body = stream.into_error_body().await;
         let error = UpstreamError::of_answer(provider, status.as_u16(), retry_after_s, &body);

@@ -90,9 +90,10 @@ impl UpstreamError {
 
     /// The same without `secret`, should the provider have quoted it.
     pub(crate) fn without(mut self, secret: Option<&str>) -> Self {
-        if let (Self::Rejected { message, .. }, Some(secret)) = (&mut self, secret.filter(|secret| !secret.is_empty()))
-        {
+        let secret = secret.filter(|secret| !secret.is_empty());
+        if let (Self::Rejected { message, param, .. }, Some(secret)) = (&mut self, secret) {
             message.0 = message.0.replace(secret, "[credential]");
+            param.take_if(|param| param.contains(secret));
         }
         self
     }
@@ -162,6 +163,12 @@ struct ProviderError {
     kind: String,
 }
 
+/// Whether a provider's `param` names a field, `messages[0].content`, and is no text of its own.
+fn is_field_name(param: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.[]-".contains(&byte);
+    param.len() <= 100 && param.bytes().all(known)
+}
+
 impl ProviderError {
     fn of(body: &[u8]) -> Option<Self> {
         let envelope: Value = serde_json::from_slice(body).ok()?;
@@ -179,7 +186,7 @@ impl ProviderError {
             error.as_str().map(str::to_owned).or_else(|| text("message")).or_else(|| detail().map(str::to_owned))?;
         Some(Self {
             message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
-            param: text("param"),
+            param: text("param").filter(|param| is_field_name(param)),
             code: text("code").unwrap_or_default(),
             kind: text("type").unwrap_or_default(),
         })

@@ -1,0 +1,209 @@
+//! What the gateway adds over HTTP: the same requests to the same provider, directly and through it, in turn.
+//!
+//! Two gateways: one with its data in memory, one with them in a file. All else is what `modelswitch serve` does:
+//! authorizer, events, hold, provider, settlement, log.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::{
+    client::{Ask, Target, call, round},
+    now,
+    process::{GATEWAY, PROVIDER, Process, fresh_file},
+    provider::{FRAME_BYTES, FRAMES, MODEL},
+    sample::{Sample, median},
+};
+
+/// Rounds, after one to warm up.
+const ROUNDS: usize = 10;
+/// No new round begins after so long. A few always run.
+const MOST_TIME: Duration = Duration::from_secs(110);
+const FEWEST_ROUNDS: usize = 3;
+/// Connections of the busy rounds, and keys that share them.
+const BUSY: usize = 32;
+const KEYS: usize = 8;
+
+/// Who answers: none of the first two is in front of the provider, or both.
+struct Arm {
+    target: Target,
+    gateway: Option<Gateway>,
+    samples: [Vec<Sample>; LOADS.len()],
+}
+
+struct Gateway {
+    process: Process,
+    billing_key: String,
+    asked: usize,
+    peaks_mib: Vec<f64>,
+}
+
+/// What is sent in a round.
+struct Load {
+    ask: Ask,
+    connections: usize,
+    /// By each connection.
+    requests: usize,
+}
+
+const LOADS: [Load; 4] = [
+    Load { ask: Ask::Whole, connections: 1, requests: 400 },
+    Load { ask: Ask::Stream, connections: 1, requests: 100 },
+    Load { ask: Ask::Whole, connections: BUSY, requests: 50 },
+    Load { ask: Ask::Stream, connections: BUSY, requests: 10 },
+];
+
+/// Measures and prints the table.
+pub(crate) fn run() {
+    let provider = Process::start(&[PROVIDER], "provider.log");
+    let url = provider.ready["url"].as_str().unwrap();
+    let file = fresh_file("gateway.db");
+    let mut arms = [
+        Arm::direct(url),
+        Arm::gateway(url, "memory", &["--ephemeral"]),
+        Arm::gateway(url, "file", &["--data", file.to_str().unwrap()]),
+    ];
+    let began = now();
+    // All with one connection first: the peaks of memory are then those of one, and of many.
+    let quiet = rounds(&mut arms, 0..2, began, MOST_TIME / 2);
+    let busy = rounds(&mut arms, 2..4, began, MOST_TIME);
+    for gateway in arms.iter_mut().filter_map(|arm| arm.gateway.as_mut()) {
+        gateway.check_books();
+    }
+    print(&arms, quiet, busy);
+    fresh_file("gateway.db");
+}
+
+/// Round after round of these loads, each load at every arm in turn. How many rounds there were.
+fn rounds(arms: &mut [Arm], loads: std::ops::Range<usize>, began: Instant, most_time: Duration) -> usize {
+    let mut done = 0;
+    // The first is not counted.
+    for n in 0..=ROUNDS {
+        if n > FEWEST_ROUNDS && began.elapsed() > most_time {
+            break;
+        }
+        for load in loads.clone() {
+            for arm in &mut *arms {
+                let sample = arm.round(&LOADS[load]);
+                if n > 0 {
+                    arm.samples[load].push(sample);
+                }
+            }
+        }
+        done = n;
+    }
+    for gateway in arms.iter_mut().filter_map(|arm| arm.gateway.as_mut()) {
+        gateway.peaks_mib.push(gateway.process.peak_mib());
+    }
+    done
+}
+
+impl Arm {
+    fn direct(url: &str) -> Self {
+        let target = Target { address: address(url), model: MODEL.to_owned(), tokens: vec!["none".to_owned()] };
+        Self { target, gateway: None, samples: Default::default() }
+    }
+
+    fn gateway(provider: &str, name: &str, data: &[&str]) -> Self {
+        let provider = format!("bench={provider}");
+        let serve =
+            [GATEWAY, "serve", "--port", "0", "--json", "--provider", &provider, "--price", "bench=0.10,0.40"];
+        let credit = ["--credit", "1000"];
+        let process = Process::start(&[&serve[..], &credit, data].concat(), &format!("gateway-{name}.log"));
+        let address = address(process.ready["url"].as_str().unwrap());
+        let billing_key = process.ready["billing_key"].as_str().unwrap().to_owned();
+        // The limit of a key is not what is measured here.
+        let key = json!({"name": "bench", "rate_limit": {"requests": 4_000_000, "interval": "1d"}}).to_string();
+        let key = || call(&address, "POST", "/api/keys", &billing_key, &key)["key"].as_str().unwrap().to_owned();
+        let tokens = (0..KEYS).map(|_| key()).collect();
+        let peaks_mib = vec![process.peak_mib()];
+        Self {
+            target: Target { address, model: format!("bench/{MODEL}"), tokens },
+            gateway: Some(Gateway { process, billing_key, asked: 0, peaks_mib }),
+            samples: Default::default(),
+        }
+    }
+
+    fn round(&mut self, load: &Load) -> Sample {
+        if let Some(gateway) = &mut self.gateway {
+            // One more for each connection to warm up.
+            gateway.asked += load.connections * (load.requests + 1);
+        }
+        round(&self.target, load.ask, load.connections, load.requests)
+    }
+
+    /// The middle of what the rounds of a load say.
+    fn of(&self, load: usize, measure: impl Fn(&Sample) -> f64) -> f64 {
+        median(self.samples[load].iter().map(measure))
+    }
+}
+
+impl Gateway {
+    /// Every request must have been charged: whatever is faster without that is not the gateway.
+    fn check_books(&mut self) {
+        let address = address(self.process.ready["url"].as_str().unwrap());
+        let stats = call(&address, "GET", "/api/usage/stats", &self.billing_key, "");
+        assert_eq!(stats["stats"]["totalRequests"], self.asked, "requests in the books");
+    }
+}
+
+fn address(url: &str) -> String {
+    url.trim_start_matches("http://").trim_end_matches("/v1").to_owned()
+}
+
+fn print(arms: &[Arm; 3], quiet: usize, busy: usize) {
+    println!("| {FRAMES} frames of {FRAME_BYTES} bytes a stream | direct | data in memory | added | data in a file | added |");
+    println!("|---|--:|--:|--:|--:|--:|");
+    for (n, load) in LOADS.iter().enumerate() {
+        let what = if load.ask == Ask::Whole { "whole answer" } else { "first content of a stream" };
+        for percent in [50, 99] {
+            let row = Row { name: format!("{what}, {}, p{percent}", plural(load.connections)), load: n };
+            row.print(arms, |sample| sample.percentile_ms(percent), |ms| format!("{ms:.3} ms"), added);
+        }
+    }
+    for (n, load) in LOADS.iter().enumerate().filter(|(_, load)| load.connections == BUSY) {
+        let what = if load.ask == Ask::Whole { "requests/s" } else { "streams/s" };
+        let row = Row { name: format!("{what}, {}", plural(BUSY)), load: n };
+        row.print(arms, |sample| sample.per_second, |rate| format!("{rate:.0}"), ratio);
+    }
+    for (n, when) in ["at start", "after 1 connection", "after 32 connections"].into_iter().enumerate() {
+        let peak = |arm: &Arm| arm.gateway.as_ref().map_or(f64::NAN, |gateway| gateway.peaks_mib[n]);
+        println!("| peak memory {when} | | {:.0} MiB | | {:.0} MiB | |", peak(&arms[1]), peak(&arms[2]));
+    }
+    println!(
+        "\nMedians of {quiet} rounds with one connection and {busy} with {BUSY}; in each round the three take turns. \
+         {} requests went through each gateway, each held, settled and in the ledger.\n",
+        arms[1].gateway.as_ref().map_or(0, |gateway| gateway.asked)
+    );
+}
+
+struct Row {
+    name: String,
+    load: usize,
+}
+
+impl Row {
+    fn print(
+        &self,
+        arms: &[Arm; 3],
+        measure: impl Fn(&Sample) -> f64 + Copy,
+        show: impl Fn(f64) -> String,
+        compare: impl Fn(f64, f64) -> String,
+    ) {
+        let [direct, memory, file] = arms.each_ref().map(|arm| arm.of(self.load, measure));
+        let (by_memory, by_file) = (compare(direct, memory), compare(direct, file));
+        println!("| {} | {} | {} | {by_memory} | {} | {by_file} |", self.name, show(direct), show(memory), show(file));
+    }
+}
+
+fn plural(connections: usize) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
+}
+
+fn added(direct: f64, through: f64) -> String {
+    format!("{:+.3} ms", through - direct)
+}
+
+fn ratio(direct: f64, through: f64) -> String {
+    format!("×{:.3}", through / direct)
+}

@@ -1,0 +1,53 @@
+//! `cargo bench -p tests`: what the gateway costs, measured beside what it is measured against, in one run.
+//!
+//! Nothing here passes or fails by time, for machines differ. What it does check: that every request was answered, and
+//! that each is in the books. The provider and the gateways are processes of their own, so none shares a runtime with
+//! another or with the clients; this binary starts itself again in their place.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench has no caller to tell: it prints, and stops where it can't go on"
+)]
+
+mod chunk;
+mod client;
+mod http_cost;
+mod process;
+mod provider;
+mod sample;
+mod store_cost;
+
+use std::{process::ExitCode, thread, time::Instant};
+
+fn main() -> ExitCode {
+    let role = std::env::args().nth(1).unwrap_or_default();
+    match role.as_str() {
+        process::PROVIDER => provider::run(),
+        process::GATEWAY => return process::run_gateway(),
+        _ => {}
+    }
+    let began = now();
+    println!("{}\n", machine());
+    http_cost::run();
+    chunk::run();
+    store_cost::run();
+    eprintln!("\n{} s", began.elapsed().as_secs());
+    ExitCode::SUCCESS
+}
+
+/// The one place that reads the time.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Where the figures come from.
+fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    format!("`cargo bench -p tests`, release build, {cores} cores of {model}; clients, gateway and provider share them.")
+}
