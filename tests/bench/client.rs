@@ -120,15 +120,12 @@ impl Client {
                 began.elapsed()
             }
             Ask::Stream => {
-                // Neither a frame nor a chunk's length can end so.
-                const END: &[u8] = b"\r\n0\r\n\r\n";
-                // The role's frame says `"content":""`.
-                while !memmem::find_iter(&self.answer, br#""content":""#).any(|at| self.answer.get(at + 11) != Some(&b'"'))
-                {
+                while !self.has_content() {
                     self.read();
                 }
                 let time = began.elapsed();
-                while !self.answer.ends_with(END) {
+                // Neither a frame nor a chunk's length can end so.
+                while !self.answer.ends_with(b"\r\n0\r\n\r\n") {
                     self.read();
                 }
                 let whole = memmem::find(&self.answer, b"data: [DONE]").is_some();
@@ -136,12 +133,14 @@ impl Client {
                 time
             }
         };
-        assert!(
-            self.answer.starts_with(b"HTTP/1.1 20"),
-            "it was refused: {}",
-            String::from_utf8_lossy(&self.answer)
-        );
         time
+    }
+
+    /// Whether a stream's first content is there: the role's frame has an empty one.
+    fn has_content(&self) -> bool {
+        const KEY: &[u8] = br#""content":""#;
+        let after = |at: usize| self.answer.get(at + KEY.len());
+        memmem::find_iter(&self.answer, KEY).any(|at| after(at).is_some_and(|&byte| byte != b'"'))
     }
 
     fn read(&mut self) {
@@ -149,5 +148,7 @@ impl Client {
         let read = self.stream.read(&mut buffer).unwrap();
         assert!(read > 0, "the connection was closed after {}", String::from_utf8_lossy(&self.answer));
         self.answer.extend_from_slice(&buffer[..read]);
+        let refused = self.answer.len() > 12 && !self.answer.starts_with(b"HTTP/1.1 20");
+        assert!(!refused, "it was refused: {}", String::from_utf8_lossy(&self.answer));
     }
 }

@@ -106,8 +106,7 @@ impl Arm {
 
     fn gateway(provider: &str, name: &str, data: &[&str]) -> Self {
         let provider = format!("bench={provider}");
-        let serve =
-            [GATEWAY, "serve", "--port", "0", "--json", "--provider", &provider, "--price", "bench=0.10,0.40"];
+        let serve = [GATEWAY, "serve", "--port", "0", "--json", "--provider", &provider, "--price", "bench=0.10,0.40"];
         let credit = ["--credit", "1000"];
         let process = Process::start(&[&serve[..], &credit, data].concat(), &format!("gateway-{name}.log"));
         let address = address(process.ready["url"].as_str().unwrap());
@@ -152,7 +151,9 @@ fn address(url: &str) -> String {
 }
 
 fn print(arms: &[Arm; 3], quiet: usize, busy: usize) {
-    println!("| {FRAMES} frames of {FRAME_BYTES} bytes a stream | direct | data in memory | added | data in a file | added |");
+    println!(
+        "| {FRAMES} frames of {FRAME_BYTES} bytes a stream | direct | data in memory | added | data in a file | added |"
+    );
     println!("|---|--:|--:|--:|--:|--:|");
     for (n, load) in LOADS.iter().enumerate() {
         let what = if load.ask == Ask::Whole { "whole answer" } else { "first content of a stream" };

@@ -47,7 +47,10 @@ fn now() -> Instant {
 /// Where the figures come from.
 fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    format!("`cargo bench -p tests`, release build, {cores} cores of {model}; clients, gateway and provider share them.")
+    format!(
+        "`cargo bench -p tests`, release build, {cores} cores of {model}; clients, gateway and provider share them."
+    )
 }

@@ -108,7 +108,8 @@ fn usage() -> Value {
 
 /// The stream: a role, content, the end, usage.
 pub(crate) fn frames() -> Vec<Vec<u8>> {
-    let choices = |delta: Value, end: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": end}]);
+    let choices =
+        |delta: Value, end: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": end}]);
     let mut frames = vec![frame(&choices(json!({"role": "assistant", "content": ""}), Value::Null), &Value::Null)];
     frames.resize_with(FRAMES - 2, content_frame);
     frames.push(frame(&choices(json!({}), json!("stop")), &Value::Null));

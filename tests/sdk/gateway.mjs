@@ -14,6 +14,8 @@ export const {
 export const model = "smol/smollm2-135m";
 const inputNanos = 100;
 const outputNanos = 400;
+// How often the account is asked for what must come in a moment. One question takes milliseconds.
+const asks = 200;
 
 /** One call of /api with the billing key. */
 export async function api(method, path, body) {
@@ -47,6 +49,20 @@ export async function usageEntries() {
   return entries;
 }
 
+async function newestEntry(requestId) {
+  const { usage } = await api("GET", "usage?limit=50");
+  return usage.find(({ id }) => id === requestId);
+}
+
+/** GET /api/balance once no request holds anything. */
+export async function idleBalance() {
+  for (let ask = 0; ask < asks; ask += 1) {
+    const balance = await api("GET", "balance");
+    if (balance.held === 0) return balance;
+  }
+  return assert.fail("funds stay held");
+}
+
 /** Each answer that was paid for, held against what the gateway says that it charged. */
 export class Books {
   earlier = new Set();
@@ -61,8 +77,7 @@ export class Books {
   /** The request has its entry, at the price of its tokens; and of `usage`, where the answer showed one. */
   async charged(requestId, usage) {
     this.paid.push(requestId);
-    const page = await api("GET", "usage?limit=50");
-    const entry = page.usage.find(({ id }) => id === requestId);
+    const entry = await newestEntry(requestId);
     assert.ok(entry, `request ${requestId} has no entry`);
     const price = entry.promptTokens * inputNanos + entry.completionTokens * outputNanos;
     assert.ok(price > 0);
@@ -73,6 +88,12 @@ export class Books {
       assert.equal(nanos(usage.cost), price);
     }
     return entry;
+  }
+
+  /** The same for a stream. It is settled between its `[DONE]`, where the SDK lets go of it, and its end. */
+  async streamed(requestId, usage) {
+    for (let ask = 0; ask < asks && !(await newestEntry(requestId)); ask += 1);
+    return this.charged(requestId, usage);
   }
 
   /** What was charged since the suite began. */

@@ -21,6 +21,8 @@ POOR_PROXY_KEY = os.environ["MODELSWITCH_POOR_PROXY_KEY"]
 MODEL = "smol/smollm2-135m"
 INPUT_NANOS = 100
 OUTPUT_NANOS = 400
+# How often the account is asked for what must come in a moment. One question takes milliseconds.
+ASKS = 200
 
 
 def api(method, path, body=None):
@@ -67,6 +69,20 @@ def usage_entries():
     return entries
 
 
+def newest_entries():
+    """The last entries of GET /api/usage by their id."""
+    return {entry["id"]: entry for entry in api("GET", "usage?limit=50")["usage"]}
+
+
+def idle_balance():
+    """GET /api/balance once no request holds anything."""
+    for _ in range(ASKS):
+        balance = api("GET", "balance")
+        if balance["held"] == 0:
+            return balance
+    raise AssertionError("funds stay held")
+
+
 class Books:
     """Each answer that was paid for, held against what the gateway says that it charged."""
 
@@ -77,13 +93,21 @@ class Books:
     def charged(self, request_id, usage=None):
         """The request has its entry, at the price of its tokens; and of `usage`, where the answer showed one."""
         self.paid.add(request_id)
-        entry = next(entry for entry in api("GET", "usage?limit=50")["usage"] if entry["id"] == request_id)
+        entry = newest_entries().get(request_id)
+        assert entry, f"request {request_id} has no entry"
         assert nanos(entry["chargedAmount"]) == price(entry["promptTokens"], entry["completionTokens"]) > 0
         if usage is not None:
             assert entry["promptTokens"] == usage.prompt_tokens
             assert entry["completionTokens"] == getattr(usage, "completion_tokens", 0)
             assert nanos(usage.cost) == nanos(entry["chargedAmount"])
         return entry
+
+    def streamed(self, request_id, usage=None):
+        """The same for a stream. It is settled between its `[DONE]`, where the SDK lets go of it, and its end."""
+        for _ in range(ASKS):
+            if request_id in newest_entries():
+                break
+        return self.charged(request_id, usage)
 
     def new_entries(self):
         """What was charged since the suite began."""

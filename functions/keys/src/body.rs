@@ -1,6 +1,6 @@
 //! The bodies of `/api/keys`, each field checked by name. Both `expires_at` and `expiresAt` are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::{
     error::{ApiError, ErrorCode},
@@ -24,12 +24,16 @@ struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl Fields {
     fn of(request: &Request, known: &[&str]) -> Result<Self, ApiError> {
-        let map: std::collections::BTreeMap<String, Box<RawValue>> = request.json()?;
-        let fields: Vec<_> = map.into_iter().map(|(name, value)| (snake_case(&name), value)).collect();
-        match fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, _)) => Err(ApiError::invalid(name, format!("Unknown parameter: '{name}'"))),
-            None => Ok(Self(fields)),
-        }
+        let map: BTreeMap<String, Box<RawValue>> = request.json()?;
+        let fields = map.into_iter().map(|(name, value)| {
+            let snake = snake_case(&name);
+            if known.contains(&snake.as_str()) {
+                Ok((snake, value))
+            } else {
+                Err(ApiError::invalid(&name, format!("Unknown parameter: '{name}'")))
+            }
+        });
+        fields.collect::<Result<_, _>>().map(Self)
     }
 
     fn raw(&self, name: &str) -> Option<&RawValue> {

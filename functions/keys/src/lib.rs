@@ -4,6 +4,8 @@ mod body;
 mod create;
 mod rotate;
 
+use std::fmt::Display;
+
 use gateway_core::{
     error::{ApiError, ErrorCode},
     ids::KeyId,
@@ -15,6 +17,9 @@ use gateway_core::{
 use gateway_lambda::{Caller, Request, Response};
 use gateway_store::{Idempotency, IdempotencyKey, KeyRecord, Store, UpdateOutcome, random};
 use serde::Serialize;
+
+/// How often a `POST` is begun again when another one with its idempotency key came first.
+const TRIES: usize = 3;
 
 /// What the function reaches.
 #[derive(Clone)]
@@ -111,8 +116,10 @@ async fn show(app: &App, caller: &Caller, request: &Request) -> Result<Response,
 async fn update(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
     let change = body::change(request)?;
     let record = proxy_key(app, caller, request).await?;
-    let updated = app.store.key_update(&caller.account, record.id, &change, request.at).await?;
-    Ok(Response::json(200, &Key::of(updated_key(updated, request)?, request.at)))
+    match app.store.key_update(&caller.account, record.id, &change, request.at).await? {
+        UpdateOutcome::Updated(record) => Ok(Response::json(200, &Key::of(*record, request.at))),
+        _ => Err(not_found(record.id)),
+    }
 }
 
 /// DELETE /api/keys/{id}
@@ -121,30 +128,20 @@ async fn delete(app: &App, caller: &Caller, request: &Request) -> Result<Respons
     if app.store.key_delete(&caller.account, record.id).await? {
         Ok(Response::no_content())
     } else {
-        Err(not_found(request))
+        Err(not_found(record.id))
     }
 }
 
 /// The proxy key that the path names, if it is the caller's account's.
 async fn proxy_key(app: &App, caller: &Caller, request: &Request) -> Result<KeyRecord, ApiError> {
-    let id = request.path_parameters.get("id").and_then(|text| KeyId::parse(text)).ok_or_else(|| not_found(request))?;
+    let text = request.path_parameters.get("id").map_or("", String::as_str);
+    let id = KeyId::parse(text).ok_or_else(|| not_found(text))?;
     let record = app.store.key(&caller.account, id).await?;
-    record.filter(|record| record.key_type == KeyType::Proxy).ok_or_else(|| not_found(request))
+    record.filter(|record| record.key_type == KeyType::Proxy).ok_or_else(|| not_found(id))
 }
 
-fn updated_key(outcome: UpdateOutcome, request: &Request) -> Result<KeyRecord, ApiError> {
-    match outcome {
-        UpdateOutcome::Updated(record) => Ok(*record),
-        UpdateOutcome::NotFound => Err(not_found(request)),
-        UpdateOutcome::TooManyTokens => Err(ApiError::invalid(
-            "grace_seconds",
-            "This key was rotated too often: wait until the grace of an old token is over, or delete the key",
-        )),
-    }
-}
-
-fn not_found(request: &Request) -> ApiError {
-    let id = request.path_parameters.get("id").map_or("", String::as_str);
+/// A key that is not the account's, or no proxy key, or deleted: to the caller all the same.
+fn not_found(id: impl Display) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("There is no proxy key with the id `{id}`."))
 }
 
@@ -157,12 +154,12 @@ async fn new_token(app: &App, caller: &Caller, request: &Request) -> Result<(Tok
     if given.is_empty() || given.len() > MOST_CHARS {
         return Err(ApiError::invalid("Idempotency-Key", "The Idempotency-Key header takes 1 to 255 characters"));
     }
-    let key = IdempotencyKey::new(given, &request.path, &request.body);
+    let own = request.header("authorization").and_then(Token::from_authorization).ok_or_else(ApiError::unauthorized)?;
+    let key = IdempotencyKey::new(given, &own, &request.path, &request.body);
     let memory = app.store.idempotency(&caller.account, key, request.at).await?;
     if memory.conflict {
         let message = "This Idempotency-Key was used for another request in the last 24 hours: use a new one";
         return Err(ApiError::new(ErrorCode::IdempotencyConflict, message));
     }
-    let own = request.header("authorization").and_then(Token::from_authorization).ok_or_else(ApiError::unauthorized)?;
     Ok((memory.token(KeyType::Proxy, &own), Some(memory)))
 }

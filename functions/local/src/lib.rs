@@ -18,6 +18,6 @@ mod server;
 mod start;
 mod template;
 
-pub use engine::{Data, OpenError};
+pub use engine::{Data, Engine, OpenError};
 pub use start::{FirstAccount, Gateway, Options, StartError};
 pub use template::TemplateError;

@@ -39,18 +39,26 @@ impl Report {
 
 /// Why a command could not do it, in words for people.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(String);
+pub enum Problem {
+    /// What was asked for can't be done.
+    #[error("{0}")]
+    Request(String),
+    /// The database did not answer.
+    #[error("{0}")]
+    Database(String),
+}
 
 impl Problem {
     fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
+        Self::Request(words.into())
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self(format!("the database did not do it: {error}"))
+        // Behind the words the SDK writes its own structures, for a log.
+        let words = error.detail.split_once(" (").map_or(error.detail.as_str(), |(words, _)| words);
+        Self::Database(format!("the database did not answer {}: {words}", error.operation))
     }
 }
 
@@ -68,6 +76,17 @@ struct Session {
 /// Says what is wrong and what to do.
 pub async fn run(target: &Target, command: Command, settings_of_environment: Settings) -> Result<Report, Problem> {
     let session = Session::open(target).await?;
+    let local = session.local;
+    let outcome = run_in(session, command, settings_of_environment).await;
+    outcome.map_err(|problem| match problem {
+        Problem::Database(words) if !local => Problem::Database(format!("{}. {AWS_HINT}", words.trim_end_matches('.'))),
+        problem => problem,
+    })
+}
+
+const AWS_HINT: &str = "Check the stack's name, AWS_REGION and the credentials in the environment";
+
+async fn run_in(session: Session, command: Command, settings_of_environment: Settings) -> Result<Report, Problem> {
     match command {
         Command::Serve(_) => Err(Problem::new("serve is no operator's command")),
         Command::Account(command) => accounts::run(&session, command).await,
@@ -141,7 +160,7 @@ async fn config_show(session: &Session) -> Result<Report, Problem> {
 }
 
 async fn config_set(session: &Session, file: &Path) -> Result<Report, Problem> {
-    let settings = read_settings(file).map_err(Problem)?;
+    let settings = read_settings(file).map_err(Problem::Request)?;
     session.store.settings_put(&settings).await?;
     let when =
         if session.local { "A local gateway follows at its next start." } else { "The stack follows within a minute." };

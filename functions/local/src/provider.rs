@@ -112,7 +112,11 @@ impl ProviderArg {
             .build()
             .map_err(|error| error.to_string())?;
         let mut reasons = Vec::new();
-        for base_url in [self.url.clone(), format!("{}/v1", self.url)] {
+        // With the version first: some servers answer without one too, but not in OpenAI's dialect.
+        let last = self.url.rsplit('/').next().unwrap_or_default();
+        let versioned = last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let (bare, with_version) = (self.url.clone(), format!("{}/v1", self.url));
+        for base_url in if versioned { [bare, with_version] } else { [with_version, bare] } {
             match list(&client, &base_url, credential).await {
                 Ok(ids) => return Ok((base_url, ids)),
                 Err(reason) => reasons.push(format!("GET {base_url}/models: {reason}")),

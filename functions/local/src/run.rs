@@ -23,7 +23,8 @@ use crate::{
 /// Runs what was typed.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::read(arguments);
-    logs();
+    // A gateway tells what it does; a command's report and its error are all that its user wants.
+    logs(if matches!(cli.command, Command::Serve(_)) { "info" } else { "off" });
     let outcome = match cli.command {
         Command::Serve(serve) => run_server(serve, &cli.target, cli.json).await,
         command => run_command(command, &cli.target, cli.json).await,
@@ -163,14 +164,14 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// The log: JSON lines on standard error. `RUST_LOG` sets what is in it.
-fn logs() {
+/// The log: JSON lines on standard error. `RUST_LOG` says what is in it, or else `default`.
+fn logs(default: &str) {
     let filter = environment("RUST_LOG").and_then(|filter| EnvFilter::try_new(filter).ok());
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_writer(io::stderr)
         .with_target(false)
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info")))
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)))
         .init();
 }

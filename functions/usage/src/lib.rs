@@ -52,11 +52,17 @@ fn filter(request: &Request) -> Result<Filter, ApiError> {
     let key = request.query("keyId").map(|text| {
         KeyId::parse(text).ok_or_else(|| ApiError::invalid("keyId", "'keyId' must be a key's id, a whole number"))
     });
+    let from = moment("from")?.map(|(at, _)| RequestId::first_at(at));
+    let to = moment("to")?
+        .map(|(at, chars)| RequestId::last_at(if chars == DATE_CHARS { at.plus_ms(DAY_MS - 1) } else { at }));
+    // The database takes no range that ends before it begins.
+    if from.as_ref().zip(to.as_ref()).is_some_and(|(from, to)| to < from) {
+        return Err(ApiError::invalid("to", "'to' must not lie before 'from'"));
+    }
     Ok(Filter {
         kinds: vec![EntryKind::Usage],
-        from: moment("from")?.map(|(at, _)| RequestId::first_at(at)),
-        to: moment("to")?
-            .map(|(at, chars)| RequestId::last_at(if chars == DATE_CHARS { at.plus_ms(DAY_MS - 1) } else { at })),
+        from,
+        to,
         model: request.query("model").map(str::to_owned),
         key: key.transpose()?,
     })

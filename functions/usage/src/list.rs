@@ -61,6 +61,13 @@ pub(crate) async fn answer(
     request: &Request,
 ) -> Result<Response, ApiError> {
     let paging = request.paging()?;
+    // The database takes no place to go on from that is outside the range.
+    let outside = |cursor: &RequestId| {
+        filter.from.as_ref().is_some_and(|from| cursor < from) || filter.to.as_ref().is_some_and(|to| cursor > to)
+    };
+    if paging.cursor.as_ref().is_some_and(outside) {
+        return Err(ApiError::invalid("cursor", "'cursor' must be of an answer to the same 'from' and 'to'"));
+    }
     let page =
         app.store.ledger_page(&caller.account, &filter, paging.cursor.as_ref(), paging.offset, paging.limit).await?;
     let usage = page.entries.into_iter().filter_map(with_served).map(UsageLine::from).collect();

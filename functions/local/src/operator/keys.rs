@@ -86,7 +86,8 @@ async fn delete(session: &Session, key: OneKey) -> Result<Report, Problem> {
 fn updated(outcome: UpdateOutcome, account: &AccountId, key: KeyId) -> Result<Box<KeyRecord>, Problem> {
     match outcome {
         UpdateOutcome::Updated(record) => Ok(record),
-        UpdateOutcome::NotFound => Err(no_key(account, key)),
+        // No command of ours has an idempotency key, so none is used again.
+        UpdateOutcome::NotFound | UpdateOutcome::Repeated => Err(no_key(account, key)),
         UpdateOutcome::TooManyTokens => Err(Problem::new(
             "the key has too many old tokens that still work: wait for their grace to end, or create another key",
         )),

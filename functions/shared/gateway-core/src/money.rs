@@ -1,6 +1,6 @@
 //! Money as integers: prices in pico-USD per unit, amounts in nano-USD. No float is ever made of either.
 
-use std::{fmt, iter::Sum, ops};
+use std::{borrow::Cow, fmt, iter::Sum, ops};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
@@ -102,8 +102,25 @@ impl<'de> Deserialize<'de> for Nanos {
     /// A JSON number, or a string that holds one. It is read digit by digit, so 0.1 is 0.1.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Self::parse_usd(raw.get().trim_matches('"')).map_err(de::Error::custom)
+        Self::parse_usd(&without_exponent(raw.get().trim_matches('"'))).map_err(de::Error::custom)
     }
+}
+
+/// `1e-06`, as Python writes small numbers, without its exponent: `0.000001`. Whatever else there is stays as it is.
+fn without_exponent(text: &str) -> Cow<'_, str> {
+    const MOST_SHIFT: i32 = 30;
+    let shifted = || {
+        let (digits, exponent) = text.split_once(['e', 'E'])?;
+        let exponent: i32 = exponent.parse().ok().filter(|shift| (-MOST_SHIFT..=MOST_SHIFT).contains(shift))?;
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        // As many zeros on either side as the point can move.
+        let zeros = "0".repeat(MOST_SHIFT.unsigned_abs() as usize);
+        let point = i32::try_from(zeros.len() + whole.len()).ok()? + exponent;
+        let all = format!("{zeros}{whole}{fraction}{zeros}");
+        let (whole, fraction) = all.split_at_checked(usize::try_from(point).ok()?)?;
+        Some(format!("{whole}.{fraction}"))
+    };
+    shifted().map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 impl ops::Add for Nanos {
@@ -171,6 +188,17 @@ mod tests {
         assert_eq!(serde_json::from_str::<Nanos>("0.1").unwrap(), Nanos(100_000_000));
         assert_eq!(serde_json::from_str::<Nanos>("\"0.1\"").unwrap(), Nanos(100_000_000));
         assert_eq!(serde_json::to_string(&[Nanos(100_000_000)]).unwrap(), "[0.10]");
+    }
+
+    #[test]
+    fn an_amount_in_json_may_have_an_exponent() {
+        let read = |text: &str| serde_json::from_str::<Nanos>(text).ok();
+        assert_eq!(read("1e-06"), Some(Nanos(1000)));
+        assert_eq!(read("1.5E+2"), Some(Nanos::usd(150)));
+        assert_eq!(read("12.5e-1"), Some(Nanos(1_250_000_000)));
+        for wrong in ["1e-10", "-1e-06", "1e99", "1e10", "1e999999999999"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

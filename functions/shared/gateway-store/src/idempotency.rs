@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Store, StoreError,
     accounts::built,
-    attributes::{ACCOUNT, BODY, ITEM, Item, KEY, SALT, TTL, bytes, number, text},
+    attributes::{ACCOUNT, BODY, CREATED, ITEM, Item, KEY, SALT, TTL, bytes, number, text},
     random,
 };
 
@@ -29,11 +29,14 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The key `given` by a client that `POST`s `body` to `path`.
-    pub fn new(given: &str, path: &str, body: &[u8]) -> Self {
+    /// The key `given` by a client that `POST`s `body` to `path` with its token. The token belongs to what the key is
+    /// used for: with another one the first answer could not be made again.
+    pub fn new(given: &str, caller_token: &Token, path: &str, body: &[u8]) -> Self {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let given = Sha256::digest(given.as_bytes());
-        let body = Sha256::new().chain_update(path).chain_update([0]).chain_update(body).finalize();
+        let body =
+            Sha256::new().chain_update(caller_token.hash().0).chain_update(path).chain_update([0]).chain_update(body);
+        let body = body.finalize();
         Self { item: format!("idempotency#{}", hex(&given)), body: body.into() }
     }
 }
@@ -43,10 +46,11 @@ impl IdempotencyKey {
 pub struct Idempotency {
     key: IdempotencyKey,
     salt: [u8; 32],
-    expires: UnixMs,
+    /// When the first `POST` came.
+    pub at: UnixMs,
     /// The key that the first `POST` made or rotated, if there was one.
     pub made: Option<KeyId>,
-    /// The first `POST` had another path or body.
+    /// The first `POST` had another path, body or caller.
     pub conflict: bool,
 }
 
@@ -75,17 +79,14 @@ impl Store {
         let item = found.item.unwrap_or_default();
         let item = Item(&item);
         // The table's own expiry may be days late.
-        let alive = item.number(TTL).filter(|&seconds: &u64| seconds > at.seconds());
-        match (alive, item.bytes(SALT).and_then(|salt| salt.try_into().ok())) {
-            (Some(seconds), Some(salt)) => {
+        let first = item.moment(CREATED).filter(|first| at < first.plus_ms(REMEMBERED_MS));
+        match (first, item.bytes(SALT).and_then(|salt| salt.try_into().ok())) {
+            (Some(first), Some(salt)) => {
                 let conflict = item.bytes(BODY) != Some(key.body.as_slice());
                 let made = item.number(KEY).map(KeyId);
-                Ok(Idempotency { key, salt, expires: UnixMs(seconds * 1000), made, conflict })
+                Ok(Idempotency { key, salt, at: first, made, conflict })
             }
-            _ => {
-                let expires = at.plus_ms(REMEMBERED_MS);
-                Ok(Idempotency { key, salt: random()?, expires, made: None, conflict: false })
-            }
+            _ => Ok(Idempotency { key, salt: random()?, at, made: None, conflict: false }),
         }
     }
 
@@ -103,11 +104,12 @@ impl Store {
             .item(BODY, bytes(memory.key.body))
             .item(SALT, bytes(memory.salt))
             .item(KEY, number(made.0))
-            .item(TTL, number(memory.expires.seconds()))
+            .item(CREATED, number(memory.at.0))
+            .item(TTL, number(memory.at.plus_ms(REMEMBERED_MS).seconds()))
             .condition_expression("attribute_not_exists(#item) OR #ttl <= :now")
             .expression_attribute_names("#item", ITEM)
             .expression_attribute_names("#ttl", TTL)
-            .expression_attribute_values(":now", number(memory.expires.seconds() - REMEMBERED_MS / 1000))
+            .expression_attribute_values(":now", number(memory.at.seconds()))
             .build();
         Ok(TransactWriteItem::builder().put(built("idempotency_put", put)?).build())
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::{
     primitives::Blob,
-    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
+    types::{AttributeValue, Put, TransactWriteItem, Update},
 };
 use gateway_core::{
     ids::{AccountId, KeyId},
@@ -22,10 +22,10 @@ use crate::{
     Idempotency, Store, StoreError,
     accounts::{Transaction, built},
     attributes::{
-        ACCOUNT, ACCOUNT_ITEM, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, GRACE_UNTIL, HASH, HOLDS,
-        ITEM, Item, KEY, LAST_KEY, LAST_USED, LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX,
-        RATE_REQUESTS, RATE_SECONDS, RESET, SPEND_LIMIT, SPENT, TOKEN, TTL, TYPE, WINDOWS, as_hash, as_number, bytes,
-        flag, hash, nanos, number, text,
+        ACCOUNT, ACCOUNT_ITEM, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, HOLDS, ITEM, Item, KEY,
+        LAST_KEY, LAST_USED, LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_REQUESTS,
+        RATE_SECONDS, RESET, SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number,
+        text,
     },
     holds::hold_of,
     rewrite::Rewrite,
@@ -62,7 +62,8 @@ pub struct KeyRecord {
     /// What the rules need.
     pub allowance: Allowance,
     token: TokenHash,
-    old_tokens: BTreeSet<[u8; 32]>,
+    /// Tokens that were rotated out, and when their grace is over.
+    old_tokens: BTreeMap<[u8; 32], UnixMs>,
 }
 
 /// A key to make.
@@ -112,6 +113,8 @@ pub enum UpdateOutcome {
     NotFound,
     /// The key has as many tokens in their grace period as it may have.
     TooManyTokens,
+    /// The idempotency key was used meanwhile.
+    Repeated,
 }
 
 impl KeyRecord {
@@ -143,7 +146,7 @@ impl KeyRecord {
             last_used_at: None,
             allowance,
             token: token.hash(),
-            old_tokens: BTreeSet::new(),
+            old_tokens: BTreeMap::new(),
         }
     }
 
@@ -161,7 +164,7 @@ impl KeyRecord {
                 last_used_at: item.moment(LAST_USED),
                 allowance: allowance_of(&item)?,
                 token: as_hash(item.bytes(TOKEN)?)?,
-                old_tokens: blobs(attributes.get(OLD_TOKENS)),
+                old_tokens: old_tokens_of(attributes.get(OLD_TOKENS)),
             })
         };
         read().ok_or_else(|| StoreError::new("key", "a key's item is not readable"))
@@ -194,9 +197,20 @@ impl KeyRecord {
         item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Every token that opens the key, or did until its grace was over.
+    /// What is stored of its token.
+    pub(crate) fn token(&self) -> &TokenHash {
+        &self.token
+    }
+
+    /// Every token that opens the key.
     fn tokens(&self) -> impl Iterator<Item = TokenHash> + '_ {
-        self.old_tokens.iter().map(|&old| TokenHash(old)).chain([self.token])
+        self.old_tokens.keys().map(|&old| TokenHash(old)).chain([self.token])
+    }
+
+    /// The same without the tokens whose grace is over. The table drops them by itself, whenever it likes.
+    fn at(mut self, at: UnixMs) -> Self {
+        self.old_tokens.retain(|_, until| *until > at);
+        self
     }
 }
 
@@ -241,9 +255,20 @@ fn allowance_of(item: &Item<'_>) -> Option<Allowance> {
     })
 }
 
-fn blobs(value: Option<&AttributeValue>) -> BTreeSet<[u8; 32]> {
+/// A set of blobs, each a token's hash and the eight bytes of its grace's end.
+fn old_tokens_of(value: Option<&AttributeValue>) -> BTreeMap<[u8; 32], UnixMs> {
     let blobs: &[Blob] = value.and_then(|value| value.as_bs().ok()).map_or(&[], Vec::as_slice);
-    blobs.iter().filter_map(|blob| blob.as_ref().try_into().ok()).collect()
+    let token = |blob: &Blob| {
+        let (hash, until) = blob.as_ref().split_first_chunk()?;
+        Some((*hash, UnixMs(u64::from_be_bytes(until.try_into().ok()?))))
+    };
+    blobs.iter().filter_map(token).collect()
+}
+
+fn old_tokens_value(old_tokens: &BTreeMap<[u8; 32], UnixMs>) -> Option<AttributeValue> {
+    let blob = |(hash, until): (&[u8; 32], &UnixMs)| Blob::new([hash.as_slice(), &until.0.to_be_bytes()].concat());
+    let blobs: Vec<_> = old_tokens.iter().map(blob).collect();
+    (!blobs.is_empty()).then_some(AttributeValue::Bs(blobs))
 }
 
 impl Store {
@@ -314,6 +339,7 @@ impl Store {
     ) -> Result<UpdateOutcome, StoreError> {
         for _ in 0..TRIES {
             let Some(before) = self.key(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
+            let before = before.at(at);
             let after = changed(&before, change, at);
             let mut items = vec![self.key_rewrite(&before, &after)?];
             if change.active.is_some() || change.expires_at.is_some() {
@@ -341,27 +367,31 @@ impl Store {
         at: UnixMs,
         idempotency: Option<&Idempotency>,
     ) -> Result<UpdateOutcome, StoreError> {
-        let Some(before) = self.key(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
-        if before.old_tokens.len() + 1 >= MOST_TOKENS {
-            return Ok(UpdateOutcome::TooManyTokens);
-        }
-        let mut after = before.clone();
-        after.token = token.hash();
-        after.prefix = token.prefix().to_owned();
-        let old = if grace_until > at {
-            after.old_tokens.insert(before.token.0);
-            self.token_retire(&before.token, grace_until)?
-        } else {
-            self.token_delete(&before.token)?
-        };
-        let mut items = vec![self.key_rewrite(&before, &after)?, self.token_put(&after)?, old];
-        items.extend(idempotency.map(|it| self.idempotency_put(account, it, key)).transpose()?);
-        match self.transact("key_rotate", items).await? {
-            Transaction::Done => Ok(UpdateOutcome::Updated(Box::new(after))),
-            Transaction::ConditionFailed(_) => {
-                Err(StoreError::new("key_rotate", "the key was changed at the same time"))
+        for _ in 0..TRIES {
+            let Some(before) = self.key(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
+            let before = before.at(at);
+            if before.old_tokens.len() + 1 >= MOST_TOKENS {
+                return Ok(UpdateOutcome::TooManyTokens);
+            }
+            let mut after = before.clone();
+            after.token = token.hash();
+            after.prefix = token.prefix().to_owned();
+            let old = if grace_until > at {
+                after.old_tokens.insert(before.token.0, grace_until);
+                self.token_retire(&before.token, grace_until)?
+            } else {
+                self.token_delete(&before.token)?
+            };
+            let mut items = vec![self.key_rewrite(&before, &after)?, self.token_put(&after)?, old];
+            let remembered = items.len();
+            items.extend(idempotency.map(|it| self.idempotency_put(account, it, key)).transpose()?);
+            match self.transact("key_rotate", items).await? {
+                Transaction::Done => return Ok(UpdateOutcome::Updated(Box::new(after))),
+                Transaction::ConditionFailed(index) if index == remembered => return Ok(UpdateOutcome::Repeated),
+                Transaction::ConditionFailed(_) => {}
             }
         }
+        Err(StoreError::new("key_rotate", "the key's item changed under every try"))
     }
 
     /// Deletes the key for good: its tokens at once, its item when nothing runs on it any more. False if there is none.
@@ -409,8 +439,7 @@ impl Store {
         for (name, value) in settable(new) {
             rewrite.set_or_remove(name, value);
         }
-        let old_tokens: Vec<_> = after.old_tokens.iter().map(Blob::new).collect();
-        rewrite.set_or_remove(OLD_TOKENS, (!old_tokens.is_empty()).then_some(AttributeValue::Bs(old_tokens)));
+        rewrite.set_or_remove(OLD_TOKENS, old_tokens_value(&after.old_tokens));
         let limits_change =
             (old.limit_left, old.period_base, &old.period) != (new.limit_left, new.period_base, &new.period);
         if limits_change {
@@ -423,46 +452,6 @@ impl Store {
         let update = rewrite.update(Update::builder().table_name(&self.tables.accounts), TOKEN);
         let update = update.key(ACCOUNT, text(after.account.as_str())).key(ITEM, text(key_item(after.id))).build();
         Ok(TransactWriteItem::builder().update(built("key_rewrite", update)?).build())
-    }
-
-    fn token_put(&self, record: &KeyRecord) -> Result<TransactWriteItem, StoreError> {
-        let allowance = &record.allowance;
-        let put = Put::builder()
-            .table_name(&self.tables.tokens)
-            .item(HASH, hash(&record.token))
-            .item(ACCOUNT, text(record.account.as_str()))
-            .item(KEY, number(record.id.0))
-            .item(TYPE, text(record.key_type.name()))
-            .item(ACTIVE, flag(allowance.active))
-            .condition_expression("attribute_not_exists(#hash)")
-            .expression_attribute_names("#hash", HASH);
-        let put = allowance.expires_at.into_iter().fold(put, |put, at| put.item(EXPIRES, number(at.0)));
-        Ok(TransactWriteItem::builder().put(built("token_put", put.build())?).build())
-    }
-
-    fn token_rewrite(&self, token: &TokenHash, allowance: &Allowance) -> Result<TransactWriteItem, StoreError> {
-        let mut rewrite = Rewrite::new();
-        rewrite.set(ACTIVE, flag(allowance.active));
-        rewrite.set_or_remove(EXPIRES, allowance.expires_at.map(|at| number(at.0)));
-        self.token_update(token, &rewrite)
-    }
-
-    fn token_retire(&self, token: &TokenHash, grace_until: UnixMs) -> Result<TransactWriteItem, StoreError> {
-        let mut rewrite = Rewrite::new();
-        rewrite.set(GRACE_UNTIL, number(grace_until.0));
-        rewrite.set(TTL, number(grace_until.seconds() + 1));
-        self.token_update(token, &rewrite)
-    }
-
-    fn token_update(&self, token: &TokenHash, rewrite: &Rewrite) -> Result<TransactWriteItem, StoreError> {
-        let update =
-            rewrite.update(Update::builder().table_name(&self.tables.tokens), HASH).key(HASH, hash(token)).build();
-        Ok(TransactWriteItem::builder().update(built("token_update", update)?).build())
-    }
-
-    fn token_delete(&self, token: &TokenHash) -> Result<TransactWriteItem, StoreError> {
-        let delete = Delete::builder().table_name(&self.tables.tokens).key(HASH, bytes(token.0)).build();
-        Ok(TransactWriteItem::builder().delete(built("token_delete", delete)?).build())
     }
 }
 

@@ -1,14 +1,18 @@
-//! What a token's hash stands for. The authorizer's one read.
+//! What a token's hash stands for: the authorizer's one read, and the parts that tokens have in a change of their key.
 
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use gateway_core::{
     ids::{AccountId, KeyId},
+    ledger::Allowance,
     moment::UnixMs,
     token::{KeyType, TokenHash},
 };
 
 use crate::{
-    Store, StoreError,
-    attributes::{ACCOUNT, ACTIVE, EXPIRES, GRACE_UNTIL, HASH, Item, KEY, TYPE, hash},
+    KeyRecord, Store, StoreError,
+    accounts::built,
+    attributes::{ACCOUNT, ACTIVE, EXPIRES, GRACE_UNTIL, HASH, Item, KEY, TTL, TYPE, flag, hash, number, text},
+    rewrite::Rewrite,
 };
 
 /// A key, found by the hash of its token.
@@ -46,5 +50,49 @@ impl Store {
             })
         })();
         lookup.map(Some).ok_or_else(|| StoreError::new("key_lookup", "the token's item is not readable"))
+    }
+
+    pub(crate) fn token_put(&self, record: &KeyRecord) -> Result<TransactWriteItem, StoreError> {
+        let allowance = &record.allowance;
+        let put = Put::builder()
+            .table_name(&self.tables.tokens)
+            .item(HASH, hash(record.token()))
+            .item(ACCOUNT, text(record.account.as_str()))
+            .item(KEY, number(record.id.0))
+            .item(TYPE, text(record.key_type.name()))
+            .item(ACTIVE, flag(allowance.active))
+            .condition_expression("attribute_not_exists(#hash)")
+            .expression_attribute_names("#hash", HASH);
+        let put = allowance.expires_at.into_iter().fold(put, |put, at| put.item(EXPIRES, number(at.0)));
+        Ok(TransactWriteItem::builder().put(built("token_put", put.build())?).build())
+    }
+
+    pub(crate) fn token_rewrite(
+        &self,
+        token: &TokenHash,
+        allowance: &Allowance,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let mut rewrite = Rewrite::new();
+        rewrite.set(ACTIVE, flag(allowance.active));
+        rewrite.set_or_remove(EXPIRES, allowance.expires_at.map(|at| number(at.0)));
+        self.token_update(token, &rewrite)
+    }
+
+    pub(crate) fn token_retire(&self, token: &TokenHash, grace_until: UnixMs) -> Result<TransactWriteItem, StoreError> {
+        let mut rewrite = Rewrite::new();
+        rewrite.set(GRACE_UNTIL, number(grace_until.0));
+        rewrite.set(TTL, number(grace_until.seconds() + 1));
+        self.token_update(token, &rewrite)
+    }
+
+    fn token_update(&self, token: &TokenHash, rewrite: &Rewrite) -> Result<TransactWriteItem, StoreError> {
+        let update =
+            rewrite.update(Update::builder().table_name(&self.tables.tokens), HASH).key(HASH, hash(token)).build();
+        Ok(TransactWriteItem::builder().update(built("token_update", update)?).build())
+    }
+
+    pub(crate) fn token_delete(&self, token: &TokenHash) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder().table_name(&self.tables.tokens).key(HASH, hash(token)).build();
+        Ok(TransactWriteItem::builder().delete(built("token_delete", delete)?).build())
     }
 }
