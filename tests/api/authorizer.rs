@@ -8,7 +8,7 @@ use gateway_store::{KeyChange, NewKey, Store, Tables, random};
 use http::Method;
 use modelswitch::{Data, Engine};
 use serde_json::{Value, json};
-use support::{Answer, Client, Folder, MODEL, START, TestGateway, refusals};
+use support::{Answer, Client, Folder, MODEL, START, TestGateway, new_key, refusals};
 
 const TTL_MS: u64 = 10_000;
 const WRONG_TYPE: &str = r#"{"error":{"message":"This API key is of the wrong type for this route: /v1 takes proxy keys (ms-), /api takes billing keys (mk-).","type":"permission_error","code":"wrong_key_type"}}"#;
@@ -75,15 +75,7 @@ fn event(token: &str, method_arn: &str) -> ApiGatewayCustomAuthorizerRequest {
 
 /// The authorizer on the gateway's tables, and a key of its account with its token.
 async fn direct(gateway: &TestGateway, key_type: KeyType, change: impl FnOnce(&mut NewKey)) -> (App, Token) {
-    let mut new = NewKey {
-        name: "direct".to_owned(),
-        key_type,
-        expires_at: None,
-        spend_limit: None,
-        reset: None,
-        rate_limit: gateway_core::limits::RateLimit::default(),
-        models: None,
-    };
+    let mut new = new_key(key_type);
     change(&mut new);
     let token = Token::from_random(key_type, random().unwrap());
     gateway.store().key_create(&gateway.account, &new, &token, START, None).await.unwrap().unwrap();
@@ -150,16 +142,16 @@ async fn what_a_kept_answer_lets_through_each_function_checks_itself() {
             assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1, "{path}");
         }
     }
-    let soon = START.plus_ms(1);
+    let mut expiring = Vec::new();
     for key_type in [KeyType::Proxy, KeyType::Billing] {
-        let (_, expired) = gateway.key(key_type, |new| new.expires_at = Some(soon)).await;
+        let (_, client) = gateway.key(key_type, |new| new.expires_at = Some(START.plus_ms(1))).await;
         let (method, path, body) = requests(key_type).swap_remove(0);
-        assert_eq!(expired.send(method, path, &body).await.status, 200);
-        if key_type == KeyType::Proxy {
-            continue;
-        }
-        gateway.clock().advance_ms(1);
-        for (path, answer) in everywhere(&expired, key_type).await {
+        assert_eq!(client.send(method, path, &body).await.status, 200);
+        expiring.push((key_type, client));
+    }
+    gateway.clock().advance_ms(1);
+    for (key_type, client) in expiring {
+        for (path, answer) in everywhere(&client, key_type).await {
             assert_eq!((answer.status, answer.text.as_str()), (401, refusals::UNAUTHORIZED), "{path}");
         }
     }
@@ -175,15 +167,7 @@ async fn a_refusal_is_not_kept_so_a_new_key_works_at_once() {
     let token = Token::from_random(KeyType::Proxy, random().unwrap());
     let client = gateway.anonymous.with_token(Some(token.reveal()));
     assert_eq!(client.get("/v1/models").await.status, 401);
-    let new = NewKey {
-        name: "late".to_owned(),
-        key_type: KeyType::Proxy,
-        expires_at: None,
-        spend_limit: None,
-        reset: None,
-        rate_limit: gateway_core::limits::RateLimit::default(),
-        models: None,
-    };
+    let new = new_key(KeyType::Proxy);
     gateway.store().key_create(&gateway.account, &new, &token, START, None).await.unwrap().unwrap();
     assert_eq!(client.get("/v1/models").await.status, 200);
 }

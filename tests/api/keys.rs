@@ -65,17 +65,8 @@ async fn stranger(gateway: &TestGateway) -> (AccountId, Client, KeyRecord) {
     let account = store.account_create("Stranger", now).await.unwrap().id;
     let mut last = None;
     for key_type in [KeyType::Billing, KeyType::Proxy, KeyType::Proxy] {
-        let new = gateway_store::NewKey {
-            name: "theirs".to_owned(),
-            key_type,
-            expires_at: None,
-            spend_limit: None,
-            reset: None,
-            rate_limit: gateway_core::limits::RateLimit::default(),
-            models: None,
-        };
         let token = Token::from_random(key_type, gateway_store::random().unwrap());
-        let key = store.key_create(&account, &new, &token, now, None).await.unwrap().unwrap();
+        let key = store.key_create(&account, &support::new_key(key_type), &token, now, None).await.unwrap().unwrap();
         last = Some((gateway.anonymous.with_token(Some(token.reveal())), key));
     }
     let (client, key) = last.unwrap();

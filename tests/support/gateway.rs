@@ -119,15 +119,7 @@ impl TestGateway {
 
     /// A new key of the account, changed as the test likes before it is made.
     pub async fn key(&self, key_type: KeyType, change: impl FnOnce(&mut NewKey)) -> (KeyId, Client) {
-        let mut new = NewKey {
-            name: "test".to_owned(),
-            key_type,
-            expires_at: None,
-            spend_limit: None,
-            reset: None,
-            rate_limit: RateLimit::default(),
-            models: None,
-        };
+        let mut new = new_key(key_type);
         change(&mut new);
         let token = Token::from_random(key_type, random().unwrap());
         let now = self.clock().now();
@@ -175,6 +167,19 @@ impl TestGateway {
     /// A chat request's body.
     pub fn chat(model: &str) -> Value {
         json!({"model": model, "messages": [{"role": "user", "content": "Hello there"}]})
+    }
+}
+
+/// A key to be made that may do everything.
+pub fn new_key(key_type: KeyType) -> NewKey {
+    NewKey {
+        name: "test".to_owned(),
+        key_type,
+        expires_at: None,
+        spend_limit: None,
+        reset: None,
+        rate_limit: RateLimit::default(),
+        models: None,
     }
 }
 

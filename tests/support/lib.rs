@@ -10,6 +10,6 @@ pub mod refusals;
 
 pub use client::{Answer, Client};
 pub use folder::Folder;
-pub use gateway::{MODEL, START, TestGateway};
+pub use gateway::{MODEL, START, TestGateway, new_key};
 pub use process::Process;
 pub use provider::{Provider, Reply, Seen, chat_answer, chat_stream, embeddings_answer};

@@ -1,10 +1,9 @@
 //! `POST /v1/chat/completions`, whole and streaming.
 
 use gateway_core::{
-    catalogue::ModelKind,
+    catalogue::{Endpoint, ModelKind},
     error::ApiError,
-    meter, pricing,
-    routing::Endpoint,
+    meter, routing,
     wire::{self, ChatRequest},
 };
 use gateway_lambda::{Request, Response};
@@ -23,7 +22,7 @@ const TIMEOUT_MS: u64 = 900_000;
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let chat = ChatRequest::parse(&request.body)?;
     let endpoints = app.plan(&request, ModelKind::Chat, &chat.models()).await?;
-    let most = pricing::hold(&endpoints, chat.input_bound(), chat.max_output_tokens, chat.choices);
+    let most = routing::hold(&endpoints, chat.input_bound(), chat.max_output_tokens, chat.choices);
     let held = app.hold(&request, &endpoints, most, TIMEOUT_MS).await?;
     let body = |endpoint: &Endpoint| chat.for_endpoint(endpoint);
     if chat.stream {

@@ -1,10 +1,9 @@
 //! `POST /v1/embeddings`.
 
 use gateway_core::{
-    catalogue::ModelKind,
+    catalogue::{Endpoint, ModelKind},
     error::ApiError,
     meter, pricing,
-    routing::Endpoint,
     wire::{self, EmbeddingsRequest},
 };
 use gateway_lambda::{Request, Response};
@@ -24,12 +23,14 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let embeddings = EmbeddingsRequest::parse(&request.body)?;
     let models = std::slice::from_ref(&embeddings.model);
     let endpoints = app.plan(&request, ModelKind::Embedding, models).await?;
-    // An embedding has no output tokens.
-    let most = pricing::hold(&endpoints, embeddings.input_bound(), Some(0), 1);
+    // No output, and no bound by the context: that is one input's, and a request may hold thousands.
+    let at =
+        |endpoint: &Endpoint| pricing::worst_case(&endpoint.prices, endpoint.model.markup, embeddings.input_bound(), 0);
+    let most = endpoints.iter().map(at).max().unwrap_or_default();
     let held = app.hold(&request, &endpoints, most, TIMEOUT_MS).await?;
     let body = |endpoint: &Endpoint| embeddings.for_endpoint(endpoint);
     let answer = app.upstream.answer(&request.id, &endpoints, PATH, body).await;
     let (bill, answer) = held.answered(answer).await?;
-    let cost = bill.settle(meter::answer_end(&answer).metered(embeddings.input_bound())).await?;
+    let cost = bill.settle(meter::answer_end(&answer).metered(embeddings.text_bytes())).await?;
     Ok(Response::json_bytes(200, wire::answer_with_cost(&answer, cost)))
 }

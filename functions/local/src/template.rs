@@ -330,15 +330,11 @@ fn table(id: &str, properties: Value) -> Result<Table, String> {
         .and_then(Value::as_str)
         .ok_or_else(|| format!("Resources.{id}.Properties.TableName: it must be there, and a text"))?
         .to_owned();
-    let mut definition: serde_json::Map<String, Value> =
-        ["TableName", "BillingMode", "AttributeDefinitions", "KeySchema"]
-            .into_iter()
-            .filter_map(|key| Some((key.to_owned(), properties.get(key)?.clone())))
-            .collect();
-    if let Some(view) = properties.pointer("/StreamSpecification/StreamViewType") {
-        let stream = serde_json::json!({"StreamEnabled": true, "StreamViewType": view});
-        definition.insert("StreamSpecification".to_owned(), stream);
-    }
+    // Not its stream: nobody reads one here, and the embedded engine searches all of a stream's records at every write.
+    let definition: serde_json::Map<String, Value> = ["TableName", "BillingMode", "AttributeDefinitions", "KeySchema"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), properties.get(key)?.clone())))
+        .collect();
     let time_to_live = properties
         .get("TimeToLiveSpecification")
         .map(|expiry| serde_json::json!({"TableName": name, "TimeToLiveSpecification": expiry}));

@@ -148,6 +148,31 @@ async fn the_same_post_many_times_at_once_makes_one_key() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_rotation_many_times_at_once_rotates_once() {
+    let gateway = TestGateway::start().await;
+    let (key, old) = made(&gateway, json!({"name": "a"})).await;
+    let rotate = format!("{}/rotate", path(&key));
+    for round in 0..10 {
+        let mut posts = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (client, rotate) = (gateway.billing.clone(), rotate.clone());
+            posts.spawn(async move { post(&client, &rotate, &format!("race {round}"), "{}").await });
+        }
+        let answers = posts.join_all().await;
+        for answer in &answers {
+            assert_eq!((answer.status, &answer.text), (200, &answers[0].text));
+        }
+        let new = gateway.anonymous.with_token(answers[0].json()["key"].as_str());
+        assert_eq!((old.get("/v1/models").await.status, new.get("/v1/models").await.status), (200, 200));
+    }
+    // Ten old tokens, of the 19 that a key may have: it was rotated ten times.
+    for _ in 0..9 {
+        assert_eq!(gateway.billing.post(&rotate, &json!({})).await.status, 200);
+    }
+    assert_eq!(gateway.billing.post(&rotate, &json!({})).await.status, 400);
+}
+
 #[tokio::test]
 async fn bad_request_for_an_idempotency_key_that_is_empty_or_too_long() {
     let gateway = TestGateway::start().await;

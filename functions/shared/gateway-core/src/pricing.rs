@@ -5,7 +5,6 @@ use serde_json::value::RawValue;
 
 use crate::{
     money::{Nanos, NotAnAmount, Picos},
-    routing::Endpoint,
     usage::Usage,
 };
 
@@ -126,23 +125,6 @@ pub fn worst_case(prices: &Prices, markup: Markup, input: u64, output: u64) -> N
     let input_price = prices.all_rates().map(Rates::dearest_input).max().unwrap_or_default();
     let output_price = prices.all_rates().map(Rates::dearest_output).max().unwrap_or_default();
     to_nanos(times(input, input_price).saturating_add(times(output, output_price)), markup)
-}
-
-/// A model that says neither how much it writes nor how much it reads writes no more than this at a time.
-const UNKNOWN_MAX_OUTPUT: u64 = 32_768;
-
-/// The most that a request can cost at any of its endpoints: its input at the bound, and as much output as it asks for
-/// or the model can give, for each of its `choices`.
-pub fn hold(endpoints: &[Endpoint], input_bound: u64, max_output_tokens: Option<u64>, choices: u64) -> Nanos {
-    let at = |endpoint: &Endpoint| {
-        let model = &endpoint.model;
-        // What does not fit the context is refused by the provider and costs nothing.
-        let input = model.context_length.map_or(input_bound, |most| input_bound.min(u64::from(most)));
-        let most = model.max_output_tokens.or(model.context_length).map_or(UNKNOWN_MAX_OUTPUT, u64::from);
-        let output = max_output_tokens.map_or(most, |asked| asked.min(most));
-        worst_case(&endpoint.prices, model.markup, input, output.saturating_mul(choices))
-    };
-    endpoints.iter().map(at).max().unwrap_or_default()
 }
 
 fn times(tokens: u64, price: Picos) -> i128 {

@@ -6,11 +6,11 @@
 use std::{future::Future, sync::Arc};
 
 use gateway_core::{
-    catalogue::ModelKind,
+    catalogue::{Endpoint, ModelKind},
     error::ApiError,
     meter::StreamMeter,
     money::Nanos,
-    routing::{self, Endpoint},
+    routing,
     usage::Metered,
 };
 use gateway_lambda::{Clock, Record, Request, Response, StartError};

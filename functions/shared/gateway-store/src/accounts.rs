@@ -14,9 +14,10 @@ use crate::{
         ACCOUNT, ACCOUNT_ITEM, Attributes, BALANCE, CREATED, ENTRY, ITEM, Item, LAST_KEY, NAME, PAID_IN, nanos, number,
         text,
     },
-    keys::{KEY_ITEMS, KeyRecord},
+    key_record::{KEY_ITEMS, KeyRecord},
     ledger::attributes_of,
     random,
+    transaction::built,
 };
 
 /// An account's own item.
@@ -175,56 +176,6 @@ impl Store {
             vec![TransactWriteItem::builder().put(put).build(), TransactWriteItem::builder().update(update).build()];
         Ok(self.transact("account_credit", items).await?.is_done())
     }
-
-    /// Writes all of `items` or none.
-    pub(crate) async fn transact(
-        &self,
-        operation: &'static str,
-        items: Vec<TransactWriteItem>,
-    ) -> Result<Transaction, StoreError> {
-        for _ in 0..TRANSACTION_TRIES {
-            let sent = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await;
-            let Err(error) = sent else { return Ok(Transaction::Done) };
-            let canceled = error.as_service_error().and_then(|service| match service {
-                aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
-                    canceled,
-                ) => Some(canceled.cancellation_reasons()),
-                _ => None,
-            });
-            let Some(reasons) = canceled else { return Err(StoreError::of(operation, error)) };
-            let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
-            if let Some(index) = failed {
-                return Ok(Transaction::ConditionFailed(index));
-            }
-            // Another transaction was on one of the items: nothing was written, so the same may be tried again.
-        }
-        Err(StoreError::new(operation, "the transaction was cancelled by others every time"))
-    }
-}
-
-const TRANSACTION_TRIES: usize = 10;
-
-/// How a transaction ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transaction {
-    /// All was written.
-    Done,
-    /// Nothing was: the condition of the item with this index did not hold.
-    ConditionFailed(usize),
-}
-
-impl Transaction {
-    pub(crate) fn is_done(self) -> bool {
-        self == Self::Done
-    }
-}
-
-/// A request part that has all it needs.
-pub(crate) fn built<T>(
-    operation: &'static str,
-    part: Result<T, aws_smithy_types::error::operation::BuildError>,
-) -> Result<T, StoreError> {
-    part.map_err(|error| StoreError::of(operation, error))
 }
 
 fn account_of(attributes: &Attributes) -> Option<Account> {

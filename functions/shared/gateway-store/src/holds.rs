@@ -8,7 +8,7 @@ use std::{
 
 use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use gateway_core::{
     ids::{AccountId, KeyId, RequestId},
@@ -24,7 +24,7 @@ use crate::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, PERIOD,
         PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SPENT, WINDOWS, flag, nanos, number, text,
     },
-    keys::{KeyRecord, key_item},
+    key_record::{KeyRecord, hold_value, key_item},
     random,
     refill::RefillOutcome,
 };
@@ -367,23 +367,4 @@ fn placed(wanted: &HoldRequest<'_>, allowance: &Allowance) -> PlacedHold {
 fn refusal(wanted: &HoldRequest<'_>, allowance: &Allowance, rhythm: Rhythm) -> Option<Refusal> {
     let mut models = wanted.models.iter();
     models.find_map(|model| allowance.hold_refusal(wanted.amount, model, rhythm.interval_seconds, wanted.at))
-}
-
-/// `[amount, expiry and nonce]`. The expiry is in microseconds, whose last six digits are the nonce: a number of 16 digits
-/// takes 9 bytes, an attribute of its own would take more.
-fn hold_value(hold: &Hold) -> AttributeValue {
-    let stamp = hold.expires.seconds() * 1_000_000 + u64::from(hold.nonce);
-    AttributeValue::L(vec![nanos(hold.amount), number(stamp)])
-}
-
-/// The hold that [`hold_value`] wrote.
-pub(crate) fn hold_of(id: &str, value: &AttributeValue) -> Option<Hold> {
-    let parts = value.as_l().ok()?;
-    let stamp: u64 = crate::attributes::as_number(parts.get(1)?)?;
-    Some(Hold {
-        id: RequestId::parse(id)?,
-        amount: Nanos(crate::attributes::as_number(parts.first()?)?),
-        expires: UnixMs(stamp / 1_000_000 * 1000),
-        nonce: u32::try_from(stamp % 1_000_000).unwrap_or(0),
-    })
 }

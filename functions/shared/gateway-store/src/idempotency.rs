@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Store, StoreError,
-    accounts::built,
     attributes::{ACCOUNT, BODY, CREATED, ITEM, Item, KEY, SALT, TTL, bytes, number, text},
     random,
+    transaction::built,
 };
 
 /// How long an idempotency key is remembered.

@@ -11,6 +11,7 @@ mod attributes;
 mod configuration;
 mod holds;
 mod idempotency;
+mod key_record;
 mod keys;
 mod ledger;
 mod refill;
@@ -19,6 +20,7 @@ mod rewrite;
 mod secrets;
 mod settlement;
 mod tokens;
+mod transaction;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,7 +32,8 @@ pub use accounts::{Account, Credit, Standing};
 pub use configuration::Configuration;
 pub use holds::{CountOutcome, HoldOutcome, HoldRequest, PlacedHold};
 pub use idempotency::{Idempotency, IdempotencyKey};
-pub use keys::{KeyChange, KeyRecord, NewKey, UpdateOutcome};
+pub use key_record::KeyRecord;
+pub use keys::{KeyChange, NewKey, UpdateOutcome};
 pub use ledger::{Filter, Page};
 pub use refusal::DEACTIVATED;
 pub use secrets::Secrets;

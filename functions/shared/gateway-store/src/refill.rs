@@ -9,9 +9,10 @@ use gateway_core::{
 
 use crate::{
     Store, StoreError,
-    accounts::{Standing, Transaction, built},
+    accounts::Standing,
     attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, nanos, text},
-    keys::key_item,
+    key_record::key_item,
+    transaction::{Transaction, built},
 };
 
 /// How a refill ended.

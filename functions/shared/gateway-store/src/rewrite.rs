@@ -13,8 +13,9 @@ pub(crate) struct Rewrite {
 }
 
 impl Rewrite {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// Nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.removes.is_empty()
     }
 
     pub(crate) fn set(&mut self, attribute: &'static str, value: AttributeValue) {
@@ -36,6 +37,11 @@ impl Rewrite {
         self.conditions.push(format!("{name} = {value}"));
     }
 
+    pub(crate) fn expect_none(&mut self, attribute: &'static str) {
+        let name = self.name(attribute);
+        self.conditions.push(format!("attribute_not_exists({name})"));
+    }
+
     fn name(&mut self, attribute: &'static str) -> String {
         if let Some((name, _)) = self.names.iter().find(|(_, known)| *known == attribute) {
             return name.clone();
@@ -51,16 +57,14 @@ impl Rewrite {
         name
     }
 
-    /// The update, on an item that exists and is as expected.
-    pub(crate) fn update(&self, update: UpdateBuilder, exists: &'static str) -> UpdateBuilder {
-        let mut expression = format!("SET {}", self.sets.join(", "));
-        if !self.removes.is_empty() {
-            expression.push_str(&format!(" REMOVE {}", self.removes.join(", ")));
-        }
-        let mut conditions = vec!["attribute_exists(#exists)".to_owned()];
-        conditions.extend(self.conditions.iter().cloned());
-        let update = update.update_expression(expression).condition_expression(conditions.join(" AND "));
-        let update = update.expression_attribute_names("#exists", exists);
+    /// The update, of an item that is as expected.
+    pub(crate) fn update(&self, update: UpdateBuilder) -> UpdateBuilder {
+        let part = |keyword: &str, parts: &[String], by: &str| {
+            if parts.is_empty() { String::new() } else { format!("{keyword} {} ", parts.join(by)) }
+        };
+        let expression = part("SET", &self.sets, ", ") + &part("REMOVE", &self.removes, ", ");
+        let update =
+            update.update_expression(expression.trim_end()).condition_expression(self.conditions.join(" AND "));
         let update = self
             .names
             .iter()

@@ -1,12 +1,12 @@
 //! The end of a hold: settled, released or expired. Single-item writes, any of which may be repeated for ever.
 
 use gateway_core::{
+    catalogue::Endpoint,
     ids::{AccountId, KeyId},
     ledger::{Allowance, Entry, EntryKind, Served},
     moment::UnixMs,
     money::Nanos,
     pricing,
-    routing::Endpoint,
     usage::Metered,
 };
 

@@ -10,9 +10,9 @@ use gateway_core::{
 
 use crate::{
     KeyRecord, Store, StoreError,
-    accounts::built,
     attributes::{ACCOUNT, ACTIVE, EXPIRES, GRACE_UNTIL, HASH, Item, KEY, TTL, TYPE, flag, hash, number, text},
     rewrite::Rewrite,
+    transaction::built,
 };
 
 /// A key, found by the hash of its token.
@@ -56,7 +56,7 @@ impl Store {
         let allowance = &record.allowance;
         let put = Put::builder()
             .table_name(&self.tables.tokens)
-            .item(HASH, hash(record.token()))
+            .item(HASH, hash(&record.token))
             .item(ACCOUNT, text(record.account.as_str()))
             .item(KEY, number(record.id.0))
             .item(TYPE, text(record.key_type.name()))
@@ -72,22 +72,23 @@ impl Store {
         token: &TokenHash,
         allowance: &Allowance,
     ) -> Result<TransactWriteItem, StoreError> {
-        let mut rewrite = Rewrite::new();
+        let mut rewrite = Rewrite::default();
         rewrite.set(ACTIVE, flag(allowance.active));
         rewrite.set_or_remove(EXPIRES, allowance.expires_at.map(|at| number(at.0)));
-        self.token_update(token, &rewrite)
+        self.token_update(token, rewrite)
     }
 
     pub(crate) fn token_retire(&self, token: &TokenHash, grace_until: UnixMs) -> Result<TransactWriteItem, StoreError> {
-        let mut rewrite = Rewrite::new();
+        let mut rewrite = Rewrite::default();
         rewrite.set(GRACE_UNTIL, number(grace_until.0));
         rewrite.set(TTL, number(grace_until.seconds() + 1));
-        self.token_update(token, &rewrite)
+        self.token_update(token, rewrite)
     }
 
-    fn token_update(&self, token: &TokenHash, rewrite: &Rewrite) -> Result<TransactWriteItem, StoreError> {
-        let update =
-            rewrite.update(Update::builder().table_name(&self.tables.tokens), HASH).key(HASH, hash(token)).build();
+    fn token_update(&self, token: &TokenHash, mut rewrite: Rewrite) -> Result<TransactWriteItem, StoreError> {
+        // The token is still there: an update would make one out of nothing.
+        rewrite.expect(HASH, hash(token));
+        let update = rewrite.update(Update::builder().table_name(&self.tables.tokens)).key(HASH, hash(token)).build();
         Ok(TransactWriteItem::builder().update(built("token_update", update)?).build())
     }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use gateway_core::{catalogue::Dialect, ids::RequestId, routing::Endpoint};
+use gateway_core::{
+    catalogue::{Dialect, Endpoint},
+    ids::RequestId,
+};
 use http::{StatusCode, header};
 use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::{Client, Request, Response};

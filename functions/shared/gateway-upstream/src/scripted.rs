@@ -9,11 +9,10 @@ use std::{
 };
 
 use gateway_core::{
-    catalogue::{Dialect, Model, ModelKind, Provider},
+    catalogue::{Dialect, Endpoint, Model, ModelKind, Provider},
     ids::RequestId,
     moment::UnixMs,
     pricing::{Markup, Prices},
-    routing::Endpoint,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -19,7 +19,6 @@ pub use self::{
 };
 use crate::{
     pricing::{Markup, Prices},
-    routing::Endpoint,
     settings::{ModelSettings, Settings, SettingsError},
 };
 
@@ -69,6 +68,17 @@ pub struct Model {
     pub prices: Option<Prices>,
     /// What the operator adds.
     pub markup: Markup,
+}
+
+/// A model at a provider that serves it, at a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The model.
+    pub model: Model,
+    /// What it costs.
+    pub prices: Prices,
+    /// Who serves it.
+    pub provider: Provider,
 }
 
 /// Every model that can be asked for.

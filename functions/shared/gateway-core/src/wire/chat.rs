@@ -4,7 +4,7 @@ use super::{
     input::Input,
     object::{RawObject, wrong},
 };
-use crate::{error::ApiError, routing::Endpoint};
+use crate::{catalogue::Endpoint, error::ApiError};
 
 /// Tokens that a model's own template can add to the messages. Documented: 346 for Claude's tools, about 70 for
 /// gpt-oss; every other one is shorter.
@@ -16,6 +16,10 @@ const IMAGE_TOKENS: u64 = 48_169;
 /// Tokens of one file or video at the most: no provider documents a limit but what the model reads, and no model in
 /// the catalogue reads more than this. So the caller's cap, the model's own context length, is what counts.
 const FILE_TOKENS: u64 = 2_000_000;
+
+/// The service tiers at the catalogue's prices or below. Others, such as OpenAI's `priority`, cost more than we would
+/// charge for them.
+const SERVICE_TIERS: [&str; 5] = ["\"auto\"", "\"default\"", "\"standard\"", "\"flex\"", "\"on_demand\""];
 
 /// How many fallbacks a request may name: each is looked up, and tried in turn.
 const MAX_FALLBACKS: usize = 16;
@@ -46,6 +50,9 @@ impl ChatRequest {
         let fields = RawObject::of_body(body)?;
         let model = fields.model()?;
         let options = stream_options(&fields)?;
+        if fields.present("service_tier").is_some_and(|tier| !SERVICE_TIERS.contains(&tier)) {
+            return Err(wrong("service_tier", "auto, default, standard, flex or on_demand: others have no price here"));
+        }
         let max_tokens = fields.integer("max_tokens", 1..=u64::MAX)?;
         let max_completion_tokens = fields.integer("max_completion_tokens", 1..=u64::MAX)?;
         let include_usage = options
@@ -202,6 +209,7 @@ pub(crate) mod tests {
             (r#","max_completion_tokens":-1"#, "max_completion_tokens"),
             (r#","n":0"#, "n"),
             (r#","n":129"#, "n"),
+            (r#","service_tier":"priority""#, "service_tier"),
         ] {
             let error = parse(more).unwrap_err();
             assert_eq!((error.code, error.param.as_deref()), (ErrorCode::InvalidParameter, Some(param)), "{more}");

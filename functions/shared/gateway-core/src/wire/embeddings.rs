@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::object::{RawObject, wrong};
-use crate::{error::ApiError, routing::Endpoint};
+use crate::{catalogue::Endpoint, error::ApiError};
 
 /// An embeddings request: what the gateway needs to know of it, and the rest as it came.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub struct EmbeddingsRequest {
     /// The model asked for.
     pub model: String,
     fields: RawObject,
-    input_bound: u64,
+    input: Input,
 }
 
 impl EmbeddingsRequest {
@@ -20,19 +20,24 @@ impl EmbeddingsRequest {
         let fields = RawObject::of_body(body)?;
         let model = fields.model()?;
         let input = fields.present("input").ok_or_else(|| ApiError::missing("input"))?;
-        let input_bound = input_bound(input).ok_or_else(|| {
+        let input = Input::of(input).ok_or_else(|| {
             wrong("input", "a string, or an array (not empty) of strings, of tokens or of arrays of tokens")
         })?;
         if !matches!(fields.present("encoding_format"), None | Some("\"float\"" | "\"base64\"")) {
             return Err(wrong("encoding_format", "float or base64"));
         }
         fields.integer("dimensions", 1..=u64::MAX)?;
-        Ok(Self { model, fields, input_bound })
+        Ok(Self { model, fields, input })
     }
 
     /// The most tokens that the input can be: the bytes of text, the number of tokens.
     pub fn input_bound(&self) -> u64 {
-        self.input_bound
+        self.input.bound
+    }
+
+    /// Bytes of text in the input; a token counts as the four bytes that it stands for.
+    pub fn text_bytes(&self) -> u64 {
+        self.input.text_bytes
     }
 
     /// The body for `endpoint`: its own name for the model.
@@ -43,18 +48,29 @@ impl EmbeddingsRequest {
     }
 }
 
-/// The bound of an input in any of its four forms. Text counts with its quotes: they pay for the two tokens with
-/// which BERT and its kin frame each string.
-fn input_bound(input: &str) -> Option<u64> {
-    if is_string(input) {
-        return Some(input.len() as u64);
+/// How much an input is, in any of its four forms.
+#[derive(Debug, Clone, Copy)]
+struct Input {
+    bound: u64,
+    text_bytes: u64,
+}
+
+impl Input {
+    /// Text counts with its quotes: they pay for the two tokens with which BERT and its kin frame each string.
+    fn of(input: &str) -> Option<Self> {
+        let text = |bytes| Self { bound: bytes, text_bytes: bytes };
+        let tokens = |count| Self { bound: count, text_bytes: count * 4 };
+        if is_string(input) {
+            return Some(text(input.len() as u64));
+        }
+        let items: Vec<&RawValue> = serde_json::from_str(input).ok().filter(|items: &Vec<_>| !items.is_empty())?;
+        let mut texts = items.iter().map(|item| item.get());
+        if texts.clone().all(is_string) {
+            return Some(text(texts.map(|text| text.len() as u64).sum()));
+        }
+        let count = tokens_of(input).or_else(|| texts.try_fold(0, |sum: u64, list| Some(sum + tokens_of(list)?)));
+        count.map(tokens)
     }
-    let items: Vec<&RawValue> = serde_json::from_str(input).ok().filter(|items: &Vec<_>| !items.is_empty())?;
-    let mut texts = items.iter().map(|item| item.get());
-    if texts.clone().all(is_string) {
-        return Some(texts.map(|text| text.len() as u64).sum());
-    }
-    tokens(input).or_else(|| texts.try_fold(0, |sum: u64, list| Some(sum + tokens(list)?)))
 }
 
 fn is_string(json: &str) -> bool {
@@ -62,7 +78,7 @@ fn is_string(json: &str) -> bool {
 }
 
 /// How many tokens an array of them holds, at least one.
-fn tokens(list: &str) -> Option<u64> {
+fn tokens_of(list: &str) -> Option<u64> {
     let tokens: Vec<u32> = serde_json::from_str(list).ok()?;
     (!tokens.is_empty()).then_some(tokens.len() as u64)
 }
@@ -78,10 +94,15 @@ mod tests {
 
     #[test]
     fn all_four_forms_of_input_are_bounded() {
-        for (input, bound) in
-            [(r#""""#, 2), (r#""hi""#, 4), (r#"["hi", "you"]"#, 9), ("[1, 2,3]", 3), ("[[1,2],[3]]", 3)]
-        {
-            assert_eq!(parse(input, "").unwrap().input_bound(), bound, "{input}");
+        for (input, bound, text_bytes) in [
+            (r#""""#, 2, 2),
+            (r#""hi""#, 4, 4),
+            (r#"["hi", "you"]"#, 9, 9),
+            ("[1, 2,3]", 3, 12),
+            ("[[1,2],[3]]", 3, 12),
+        ] {
+            let request = parse(input, "").unwrap();
+            assert_eq!((request.input_bound(), request.text_bytes()), (bound, text_bytes), "{input}");
         }
     }
 

@@ -16,3 +16,6 @@ pub use self::{
     object::RawObject,
     usage::{answer_with_cost, usage_of_openai},
 };
+
+#[cfg(test)]
+pub(crate) use self::chat::tests;

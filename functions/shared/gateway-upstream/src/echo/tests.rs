@@ -1,9 +1,9 @@
 use gateway_core::{
+    catalogue::Endpoint,
     catalogue::Dialect,
     error::{ApiError, ErrorCode},
     meter::{StreamMeter, answer_end},
     pricing::{Markup, Prices},
-    routing::Endpoint,
     usage,
 };
 use serde_json::json;
