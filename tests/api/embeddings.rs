@@ -314,22 +314,32 @@ async fn payment_required_unless_the_free_funds_cover_the_most_that_it_can_cost(
 
 #[tokio::test]
 async fn payment_required_while_another_request_holds_the_funds() {
-    let gateway = TestGateway::with_credit("0.0000003").await;
-    gateway.provider.will(Reply::Hang);
-    let waiting = async { post(&gateway, &body(json!("Hello there"))).await };
+    let gateway = TestGateway::start_with(|options| {
+        options.free_credit = Nanos(500);
+        options.timeouts.idle_ms = 60_000;
+    })
+    .await;
+    // Each may cost 13 tokens, 260 nano-dollars, and costs 140.
+    let body = body(json!("Hello there"));
+    let told = embeddings_answer(7);
+    gateway.provider.will(Reply::Stepwise(vec![told[..20].to_owned(), told[20..].to_owned()]));
     let second = async {
         while gateway.provider.seen().is_empty() {
             tokio::task::yield_now().await;
         }
-        post(&gateway, &body(json!("Hello there"))).await
+        let answer = post(&gateway, &body).await;
+        gateway.provider.steps(1);
+        answer
     };
-    let (first, second) = tokio::join!(waiting, second);
+    let (first, second) = tokio::join!(post(&gateway, &body), second);
+    assert_eq!(first.status, 200, "{}", first.text);
     assert_eq!(second.error(), (402, "insufficient_balance".to_owned()), "{}", second.text);
     assert_eq!(second.json()["error"]["reason"], "in_flight");
     assert!(second.header("retry-after").parse::<u64>().unwrap() >= 1);
-    assert_eq!(first.status, 504);
-    assert_eq!(post(&gateway, &body(json!("Hello there"))).await.status, 200);
-    gateway.books_balance(COST).await;
+    assert_eq!(post(&gateway, &body).await.status, 200, "what the first did not cost is free again");
+    let last = post(&gateway, &body).await;
+    assert_eq!((last.status, &last.json()["error"]["reason"]), (402, &json!("balance")));
+    gateway.books_balance(Nanos(2 * COST.0)).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Over HTTP, through the authorizer, against a scripted provider: one file a function, and what concerns them all.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod auth_key;
 mod authorizer;
 mod bad_input;

@@ -1,6 +1,8 @@
 //! What the suites share: a gateway in this process on a free port, or as a process of its own; a provider that does as it
 //! is told; a client; and the refusals that every route has in common.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the tools of tests: what they can't do fails the test")]
+
 mod client;
 mod folder;
 mod gateway;

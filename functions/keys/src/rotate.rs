@@ -19,8 +19,9 @@ struct Rotated {
 pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
     let grace_ms = body::grace_ms(request)?;
     for _ in 0..TRIES {
-        let before = proxy_key(app, caller, request).await?;
+        // In this order: a key that was read before its rotation was remembered may be the key before it.
         let (token, memory) = new_token(app, caller, request).await?;
+        let before = proxy_key(app, caller, request).await?;
         let end = memory.as_ref().map_or(request.at, |memory| memory.at).plus_ms(grace_ms);
         let grace_until = before.allowance.expires_at.map_or(end, |expires| expires.min(end));
         let record = if memory.as_ref().is_some_and(|memory| memory.made.is_some()) {

@@ -55,7 +55,8 @@ impl Interval {
 impl std::fmt::Display for Interval {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Days and hours read worse than the seconds and minutes that people think in, but for whole ones.
-        let (unit, seconds) = UNITS.into_iter().find(|&(_, unit)| self.seconds % unit == 0).unwrap_or(('s', 1));
+        let (unit, seconds) =
+            UNITS.into_iter().find(|&(_, unit)| self.seconds.is_multiple_of(unit)).unwrap_or(('s', 1));
         write!(f, "{}{unit}", self.seconds / seconds)
     }
 }

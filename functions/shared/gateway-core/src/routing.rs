@@ -126,13 +126,14 @@ mod tests {
     fn a_hold_covers_the_dearest_endpoint_and_what_each_can_read_and_write() {
         let cheap = endpoint("1", Some(1000), Some(100));
         let dear = endpoint("10", Some(1000), Some(100));
+        let of_cheap = |input, output, choices| hold(std::slice::from_ref(&cheap), input, output, choices);
         // 1 USD per million is 1000 nanos a token.
-        assert_eq!(hold(&[cheap.clone()], 50, Some(7), 1), Nanos(57_000));
-        assert_eq!(hold(&[cheap.clone()], 50, Some(7), 3), Nanos(71_000), "each choice is written");
-        assert_eq!(hold(&[cheap.clone()], 50, None, 1), Nanos(150_000), "the model's own most");
-        assert_eq!(hold(&[cheap.clone()], 50, Some(5000), 1), Nanos(150_000), "no more than the model gives");
-        assert_eq!(hold(&[cheap.clone()], 5000, Some(7), 1), Nanos(1_007_000), "no more than the model reads");
-        assert_eq!(hold(&[cheap, dear], 50, Some(7), 1), Nanos(570_000));
+        assert_eq!(of_cheap(50, Some(7), 1), Nanos(57_000));
+        assert_eq!(of_cheap(50, Some(7), 3), Nanos(71_000), "each choice is written");
+        assert_eq!(of_cheap(50, None, 1), Nanos(150_000), "the model's own most");
+        assert_eq!(of_cheap(50, Some(5000), 1), Nanos(150_000), "no more than the model gives");
+        assert_eq!(of_cheap(5000, Some(7), 1), Nanos(1_007_000), "no more than the model reads");
+        assert_eq!(hold(&[cheap.clone(), dear], 50, Some(7), 1), Nanos(570_000));
         assert_eq!(hold(&[endpoint("1", Some(1000), None)], 50, None, 1), Nanos(1_050_000));
         assert_eq!(hold(&[endpoint("1", None, None)], 50, None, 1), Nanos(32_818_000), "a model that says nothing");
     }

@@ -3,7 +3,7 @@
 //! Every function that sells something goes through here, so that the order of the writes is decided once: nothing is
 //! asked of a provider before its price is held, and no answer ends before it is charged.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use gateway_core::{
     catalogue::{Endpoint, ModelKind},
@@ -148,14 +148,12 @@ impl Bill {
         Response::events(relay.frames)
     }
 
-    fn end(self, metered: Option<Metered>, failure: Option<String>) -> impl Future<Output = ()> + Send {
-        async move {
-            if let Some(why) = failure {
-                self.held.record.failed(&UpstreamError::mid_stream(why).into());
-            }
-            if let Err(error) = self.settle(metered).await {
-                self.held.record.failed(&error.into());
-            }
+    async fn end(self, metered: Option<Metered>, failure: Option<String>) {
+        if let Some(why) = failure {
+            self.held.record.failed(&UpstreamError::mid_stream(why).into());
+        }
+        if let Err(error) = self.settle(metered).await {
+            self.held.record.failed(&error.into());
         }
     }
 }

@@ -282,7 +282,7 @@ fn changed(before: &KeyRecord, change: &KeyChange, at: UnixMs) -> KeyRecord {
     if let Some(reset) = change.reset.filter(|reset| *reset != old.reset) {
         new.reset = reset;
         new.period = new.period_at(at);
-        new.limit_left = new.limit_left + (old.spent - old.period_base);
+        new.limit_left += old.spent - old.period_base;
         new.period_base = old.spent;
     }
     after

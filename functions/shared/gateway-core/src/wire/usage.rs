@@ -115,86 +115,84 @@ pub(crate) fn splice(text: &[u8], part: &str, new: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn usage(input: u64, cache_read: u64, output: u64) -> Usage {
-        Usage { input, cache_read, output, ..Usage::default() }
+    const fn usage(input: u64, cache_read: u64, output: u64) -> Usage {
+        Usage { input, cache_read, output, cache_write_5m: 0, cache_write_1h: 0, input_audio: 0, output_audio: 0 }
     }
 
     /// Shapes as the providers' own documentation and answers have them.
+    const SHAPES: &[(&str, &str, Usage)] = &[
+        (
+            "openai",
+            r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,"prompt_tokens_details":{"cached_tokens":1920,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":128,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
+            usage(86, 1920, 300),
+        ),
+        (
+            "openai audio",
+            r#"{"prompt_tokens":110,"completion_tokens":80,"total_tokens":190,"prompt_tokens_details":{"cached_tokens":10,"audio_tokens":60},"completion_tokens_details":{"audio_tokens":50}}"#,
+            Usage { input_audio: 60, output_audio: 50, ..usage(40, 10, 30) },
+        ),
+        ("openai embeddings", r#"{"prompt_tokens":8,"total_tokens":8}"#, usage(8, 0, 0)),
+        (
+            "groq",
+            r#"{"queue_time":0.037493756,"prompt_tokens":18,"prompt_time":0.000680594,"completion_tokens":556,"completion_time":0.463333333,"total_tokens":574,"total_time":0.464013927,"prompt_tokens_details":{"cached_tokens":8}}"#,
+            usage(10, 8, 556),
+        ),
+        (
+            "deepseek",
+            r#"{"prompt_tokens":50,"completion_tokens":12,"total_tokens":62,"prompt_tokens_details":{"cached_tokens":32},"prompt_cache_hit_tokens":32,"prompt_cache_miss_tokens":18}"#,
+            usage(18, 32, 12),
+        ),
+        (
+            "deepseek, old",
+            r#"{"prompt_tokens":50,"completion_tokens":12,"prompt_cache_hit_tokens":32}"#,
+            usage(18, 32, 12),
+        ),
+        (
+            "mistral",
+            r#"{"prompt_tokens":16,"total_tokens":50,"completion_tokens":34,"prompt_audio_seconds":{},"num_cached_tokens":null}"#,
+            usage(16, 0, 34),
+        ),
+        (
+            "together",
+            r#"{"prompt_tokens":21,"completion_tokens":5,"total_tokens":26,"cached_tokens":0}"#,
+            usage(21, 0, 5),
+        ),
+        (
+            "xai: reasoning beside the completion",
+            r#"{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,"prompt_tokens_details":{"text_tokens":10120,"audio_tokens":0,"image_tokens":0,"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":2809,"audio_tokens":0}}"#,
+            usage(9992, 128, 4308),
+        ),
+        (
+            "openrouter",
+            r#"{"completion_tokens":2,"cost":0.95,"prompt_tokens":194,"prompt_tokens_details":{"cached_tokens":50,"cache_write_tokens":100,"audio_tokens":0},"total_tokens":196}"#,
+            Usage { cache_write_5m: 100, ..usage(44, 50, 2) },
+        ),
+        (
+            "llama.cpp",
+            r#"{"completion_tokens":16,"prompt_tokens":31,"total_tokens":47,"prompt_tokens_details":{"cached_tokens":30}}"#,
+            usage(1, 30, 16),
+        ),
+        ("ollama", r#"{"prompt_tokens":26,"completion_tokens":298,"total_tokens":324}"#, usage(26, 0, 298)),
+        (
+            "vllm",
+            r#"{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2,"prompt_tokens_details":null}"#,
+            usage(7, 0, 2),
+        ),
+        ("zero is zero", r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#, usage(0, 0, 0)),
+        ("only a total", r#"{"total_tokens":5}"#, usage(5, 0, 0)),
+        ("with a point", r#"{"prompt_tokens":5.0,"completion_tokens":null}"#, usage(5, 0, 0)),
+        (
+            "more cached than there is",
+            r#"{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"audio_tokens":9}}"#,
+            usage(0, 5, 1),
+        ),
+        ("odd details", r#"{"prompt_tokens":5,"completion_tokens":"?","prompt_tokens_details":[]}"#, usage(5, 0, 0)),
+    ];
+
     #[test]
     fn every_provider_s_counts_become_buckets_that_do_not_overlap() {
-        for (provider, json, expected) in [
-            (
-                "openai",
-                r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,"prompt_tokens_details":{"cached_tokens":1920,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":128,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
-                usage(86, 1920, 300),
-            ),
-            (
-                "openai audio",
-                r#"{"prompt_tokens":110,"completion_tokens":80,"total_tokens":190,"prompt_tokens_details":{"cached_tokens":10,"audio_tokens":60},"completion_tokens_details":{"audio_tokens":50}}"#,
-                Usage { input_audio: 60, output_audio: 50, ..usage(40, 10, 30) },
-            ),
-            ("openai embeddings", r#"{"prompt_tokens":8,"total_tokens":8}"#, usage(8, 0, 0)),
-            (
-                "groq",
-                r#"{"queue_time":0.037493756,"prompt_tokens":18,"prompt_time":0.000680594,"completion_tokens":556,"completion_time":0.463333333,"total_tokens":574,"total_time":0.464013927,"prompt_tokens_details":{"cached_tokens":8}}"#,
-                usage(10, 8, 556),
-            ),
-            (
-                "deepseek",
-                r#"{"prompt_tokens":50,"completion_tokens":12,"total_tokens":62,"prompt_tokens_details":{"cached_tokens":32},"prompt_cache_hit_tokens":32,"prompt_cache_miss_tokens":18}"#,
-                usage(18, 32, 12),
-            ),
-            (
-                "deepseek, old",
-                r#"{"prompt_tokens":50,"completion_tokens":12,"prompt_cache_hit_tokens":32}"#,
-                usage(18, 32, 12),
-            ),
-            (
-                "mistral",
-                r#"{"prompt_tokens":16,"total_tokens":50,"completion_tokens":34,"prompt_audio_seconds":{},"num_cached_tokens":null}"#,
-                usage(16, 0, 34),
-            ),
-            (
-                "together",
-                r#"{"prompt_tokens":21,"completion_tokens":5,"total_tokens":26,"cached_tokens":0}"#,
-                usage(21, 0, 5),
-            ),
-            (
-                "xai: reasoning beside the completion",
-                r#"{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,"prompt_tokens_details":{"text_tokens":10120,"audio_tokens":0,"image_tokens":0,"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":2809,"audio_tokens":0}}"#,
-                usage(9992, 128, 4308),
-            ),
-            (
-                "openrouter",
-                r#"{"completion_tokens":2,"cost":0.95,"prompt_tokens":194,"prompt_tokens_details":{"cached_tokens":50,"cache_write_tokens":100,"audio_tokens":0},"total_tokens":196}"#,
-                Usage { cache_write_5m: 100, ..usage(44, 50, 2) },
-            ),
-            (
-                "llama.cpp",
-                r#"{"completion_tokens":16,"prompt_tokens":31,"total_tokens":47,"prompt_tokens_details":{"cached_tokens":30}}"#,
-                usage(1, 30, 16),
-            ),
-            ("ollama", r#"{"prompt_tokens":26,"completion_tokens":298,"total_tokens":324}"#, usage(26, 0, 298)),
-            (
-                "vllm",
-                r#"{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2,"prompt_tokens_details":null}"#,
-                usage(7, 0, 2),
-            ),
-            ("zero is zero", r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#, usage(0, 0, 0)),
-            ("only a total", r#"{"total_tokens":5}"#, usage(5, 0, 0)),
-            ("with a point", r#"{"prompt_tokens":5.0,"completion_tokens":null}"#, usage(5, 0, 0)),
-            (
-                "more cached than there is",
-                r#"{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"audio_tokens":9}}"#,
-                usage(0, 5, 1),
-            ),
-            (
-                "odd details",
-                r#"{"prompt_tokens":5,"completion_tokens":"?","prompt_tokens_details":[]}"#,
-                usage(5, 0, 0),
-            ),
-        ] {
-            assert_eq!(usage_of_openai(json), Some(expected), "{provider}");
+        for (provider, json, expected) in SHAPES {
+            assert_eq!(usage_of_openai(json), Some(*expected), "{provider}");
         }
     }
 

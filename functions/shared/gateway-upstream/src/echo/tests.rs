@@ -1,6 +1,6 @@
 use gateway_core::{
-    catalogue::Endpoint,
     catalogue::Dialect,
+    catalogue::Endpoint,
     error::{ApiError, ErrorCode},
     meter::{StreamMeter, answer_end},
     pricing::{Markup, Prices},
