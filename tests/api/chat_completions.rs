@@ -326,6 +326,44 @@ async fn forbidden_for_a_model_that_the_key_s_list_does_not_name() {
 }
 
 #[tokio::test]
+async fn an_allow_list_may_name_a_model_by_any_of_its_names() {
+    let settings = r#"{"providers":{"openai":{"base_url":"BASE","credential":null}}}"#;
+    let provider = support::Provider::start().await;
+    let settings = settings.replace("BASE", &provider.base_url);
+    let gateway = TestGateway::start_with(|options| {
+        options.settings = Some(gateway_core::settings::Settings::parse(settings.as_bytes()).unwrap());
+    })
+    .await;
+    let (_, client) =
+        gateway.key(KeyType::Proxy, |new| new.models = Some(["openai/gpt-4o-mini".to_owned()].into())).await;
+    for model in ["gpt-4o-mini", "openai/gpt-4o-mini"] {
+        assert_eq!(client.post(PATH, &TestGateway::chat(model)).await.status, 200, "{model}");
+    }
+    assert_eq!(client.post(PATH, &TestGateway::chat("gpt-4o")).await.error().1, "model_not_allowed");
+}
+
+#[tokio::test]
+async fn a_provider_that_bills_more_than_can_be_is_paid_what_there_is_and_no_more() {
+    // lab/small can't cost more than about 0.0001 USD; the provider bills 0.4 USD.
+    let gateway = TestGateway::with_credit("0.0002").await;
+    gateway.provider.will(Reply::Json(200, chat_answer("x", 0, 1_000_000)));
+    assert_eq!(gateway.proxy.post(PATH, &TestGateway::chat("lab/small")).await.status, 200);
+    gateway.books_balance(Nanos(200_000)).await;
+    assert_eq!(gateway.standing().await.balance(), Nanos::ZERO);
+    assert_eq!(gateway.proxy.post(PATH, &TestGateway::chat("lab/small")).await.status, 402);
+    // Nothing of it blocks the key: topped up, it works on. Where the account can pay, it pays in full.
+    gateway.credit("1", EntryKind::Payment).await;
+    gateway.clock().advance_ms(1_000_000);
+    gateway.provider.will(Reply::Json(200, chat_answer("x", 0, 1_000_000)));
+    assert_eq!(gateway.proxy.post(PATH, &TestGateway::chat("lab/small")).await.status, 200);
+    gateway.books_balance(Nanos(200_000 + 400_000_000)).await;
+    let (_, limited) = gateway.key(KeyType::Proxy, |new| new.spend_limit = Some(Nanos(150_000))).await;
+    gateway.provider.will(Reply::Json(200, chat_answer("x", 0, 1_000_000)));
+    assert_eq!(limited.post(PATH, &TestGateway::chat("lab/small")).await.status, 200);
+    gateway.books_balance(Nanos(200_000 + 400_000_000 + 150_000)).await;
+}
+
+#[tokio::test]
 async fn the_echo_answers_without_any_provider() {
     let gateway = TestGateway::start().await;
     let answer = gateway.proxy.post(PATH, &TestGateway::chat("modelswitch/echo")).await.json();

@@ -42,17 +42,17 @@ async fn a_request_whose_process_died_is_released_when_its_hold_expires() {
     let data = Data::File(folder.path("data.db"));
     let first = TestGateway::start_with(|options| options.data = data.clone()).await;
     // What a killed process leaves: a hold that nobody ends.
-    let wanted = |id| gateway_store::HoldRequest {
+    let id = gateway_core::ids::RequestId::new(first.clock().now(), [7; 10]);
+    let wanted = gateway_store::HoldRequest {
         account: &first.account,
         key: gateway_core::ids::KeyId(1),
-        id,
-        models: &[MODEL],
+        id: &id,
+        models: &[vec![MODEL.to_owned()]],
         amount: Nanos::usd(1),
         at: first.clock().now(),
         expires: first.clock().now().plus_ms(960_000),
     };
-    let id = gateway_core::ids::RequestId::new(first.clock().now(), [7; 10]);
-    let outcome = first.store().hold_place(&wanted(&id)).await.unwrap();
+    let outcome = first.store().hold_place(&wanted).await.unwrap();
     assert!(matches!(outcome, gateway_store::HoldOutcome::Held(_)));
     assert_eq!(first.standing().await.held(), Nanos::usd(1));
     first.clock().advance_ms(960_000);

@@ -57,14 +57,15 @@ async fn many(gateway: &TestGateway, count: u64) {
             account: &gateway.account,
             key: KeyId(1),
             id: &id,
-            models: &[MODEL],
+            models: &[vec![MODEL.to_owned()]],
             amount,
             at,
             expires: at.plus_ms(1000),
         };
         let hold = gateway.store().hold_place(&wanted).await.unwrap().placed(amount).unwrap();
         let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: false };
-        let served = Served { key: KeyId(1), model: MODEL.to_owned(), provider: "lab".to_owned(), metered };
+        let served =
+            Served { key: KeyId(1), model: MODEL.to_owned(), provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO };
         gateway.store().hold_settle(&hold, Nanos(700), served).await.unwrap();
     }
     gateway.clock().advance_ms(count * 1000);

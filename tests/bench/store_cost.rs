@@ -112,6 +112,7 @@ impl Books {
                 model: "bench/chat".to_owned(),
                 provider: "bench".to_owned(),
                 metered: Metered { usage: Usage { input: 12, output: 200, ..Usage::default() }, estimated: false },
+                unpaid: Nanos::ZERO,
             };
             let began = now();
             store.hold_settle(&hold, Nanos(81_200), served).await.unwrap();
@@ -135,7 +136,7 @@ impl Books {
             account: &self.account,
             key: self.key,
             id: &id,
-            models: &["bench/chat"],
+            models: &[vec!["bench/chat".to_owned()]],
             amount: Nanos(500_000),
             at,
             expires: at.plus_ms(60_000),

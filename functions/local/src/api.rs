@@ -160,7 +160,7 @@ impl Api {
             platform_request_id = request_id,
             refusal = ?refusal.kind,
             account = authorizer.get("account"),
-            key_id = authorizer.get("key"),
+            key_id = authorizer.get("key").and_then(|key| key.parse::<u32>().ok()),
             status = response.status().as_u16(),
             "refused"
         );

@@ -106,7 +106,7 @@ pub struct ServeArgs {
     /// Settings for this run, as JSON, instead of those that `config set` stored.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Serve every model that this server lists, as NAME/<its id>. May be given more than once.
+    /// Serve every model that this server lists, as NAME/ID. May be given more than once.
     #[arg(long = "provider", value_name = "NAME=URL")]
     pub providers: Vec<ProviderArg>,
     /// What that provider's models cost, in USD per million input and output tokens. Without it they cost nothing.

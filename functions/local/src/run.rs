@@ -51,8 +51,9 @@ async fn run_server(serve: ServeArgs, target: &Target, json: bool) -> Result<Exi
         return Err("serve runs on local data; --stack is for the other commands".to_owned());
     }
     let grace = Duration::from_secs(serve.grace);
+    let place = if serve.ephemeral { "memory, until it stops".to_owned() } else { target.data.display().to_string() };
     let gateway = Gateway::start(options(serve, target).await?).await.map_err(|error| error.to_string())?;
-    print(&if json { ready_line(&gateway) } else { welcome(&gateway, target) })?;
+    print(&if json { ready_line(&gateway) } else { welcome(&gateway, &place) })?;
     server::stop_signal().await;
     if gateway.stop(grace).await {
         Ok(ExitCode::SUCCESS)
@@ -106,24 +107,25 @@ fn ready_line(gateway: &Gateway) -> String {
     serde_json::to_string(&ready).unwrap_or_default()
 }
 
-fn welcome(gateway: &Gateway, target: &Target) -> String {
+fn welcome(gateway: &Gateway, place: &str) -> String {
     let url = &gateway.url;
+    // Whoever has not installed the program runs it through cargo.
+    let program = if environment("CARGO").is_some() { "cargo run --" } else { "modelswitch" };
     match &gateway.first_account {
-        Some(first) => first_welcome(url, first),
+        Some(first) => first_welcome(url, place, program, first),
         None => format!(
-            "ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1), with the data in {}.\n\n\
-             A new key:     modelswitch key create --name NAME\n\
-             The accounts:  modelswitch account list\n",
-            target.data.display()
+            "ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1); its data are in {place}\n\n\
+             A new key:     {program} key create --name NAME\n\
+             The accounts:  {program} account list\n",
         ),
     }
 }
 
-fn first_welcome(url: &str, first: &FirstAccount) -> String {
+fn first_welcome(url: &str, place: &str, program: &str, first: &FirstAccount) -> String {
     let FirstAccount { id, proxy_key, billing_key } = first;
     let (proxy_key, billing_key) = (proxy_key.reveal(), billing_key.reveal());
     format!(
-        r#"ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1)
+        r#"ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1); its data are in {place}
 
   account      {id}
   proxy key    {proxy_key}   for the models, /v1
@@ -149,7 +151,7 @@ See what it cost:
 
   curl {url}/api/usage -H 'Authorization: Bearer {billing_key}'
 
-For real models: OPENAI_API_KEY=… modelswitch, or --provider NAME=URL for a server of your own; modelswitch --help
+For real models, set OPENAI_API_KEY or the like, or add a server of your own with --provider NAME=URL; see {program} --help
 "#
     )
 }

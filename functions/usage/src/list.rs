@@ -38,7 +38,7 @@ pub(crate) struct UsageLine {
 
 impl From<(Entry, Served)> for UsageLine {
     fn from((entry, served): (Entry, Served)) -> Self {
-        let Served { key, model, provider, metered } = served;
+        let Served { key, model, provider, metered, .. } = served;
         Self {
             created_at: entry.id.at(),
             id: entry.id,

@@ -92,11 +92,12 @@ impl GroupBy {
         }
     }
 
-    fn group(self, entry: &Entry, served: &Served) -> String {
+    /// The group's place among the others, and its name. Keys sort as numbers.
+    fn group(self, entry: &Entry, served: &Served) -> (u32, String) {
         match self {
-            Self::Day => entry.id.at().day(),
-            Self::Model => served.model.clone(),
-            Self::Key => served.key.to_string(),
+            Self::Day => (0, entry.id.at().day()),
+            Self::Model => (0, served.model.clone()),
+            Self::Key => (served.key.0, served.key.to_string()),
         }
     }
 }
@@ -110,7 +111,7 @@ pub(crate) async fn answer(
     let group_by = GroupBy::of(request)?;
     let mut stats = Sums::default();
     let mut models: BTreeMap<String, Sums> = BTreeMap::new();
-    let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
+    let mut groups: BTreeMap<(u32, String), Sums> = BTreeMap::new();
     let mut entries = Entries::new(&app.store, &caller.account, &filter);
     while let Some(page) = entries.next().await? {
         for (entry, served) in &page {
@@ -120,6 +121,6 @@ pub(crate) async fn answer(
         }
     }
     let by_model = models.into_iter().map(|(model, sums)| ModelSums { model, sums: sums.into() }).collect();
-    let series = groups.into_iter().map(|(group, sums)| GroupSums { group, sums: sums.into() }).collect();
+    let series = groups.into_iter().map(|((_, group), sums)| GroupSums { group, sums: sums.into() }).collect();
     Ok(Response::json(200, &UsageStats { stats, by_model, series }))
 }

@@ -146,12 +146,12 @@ impl Allowance {
         }
     }
 
-    /// Why a hold of `amount` for `model` can't be placed, if it can't.
-    pub fn hold_refusal(&self, amount: Nanos, model: &str, interval_seconds: u32, at: UnixMs) -> Option<Refusal> {
+    /// Why a hold of `amount` for the model of these names can't be placed, if it can't.
+    pub fn hold_refusal(&self, amount: Nanos, model: &[String], interval_seconds: u32, at: UnixMs) -> Option<Refusal> {
         let counted = self.count_refusal(interval_seconds, at);
         if counted.is_some() {
             counted
-        } else if self.models.as_ref().is_some_and(|models| !models.contains(model)) {
+        } else if self.models.as_ref().is_some_and(|models| !model.iter().any(|name| models.contains(name))) {
             Some(Refusal::ModelNotAllowed)
         } else if self.period != self.period_at(at) {
             Some(Refusal::PeriodOver)
@@ -236,6 +236,9 @@ pub struct Served {
     pub provider: String,
     /// The tokens.
     pub metered: Metered,
+    /// What it cost beyond what was charged: nothing, unless a provider billed more than a request can cost and the
+    /// account could not pay it.
+    pub unpaid: Nanos,
 }
 
 #[cfg(test)]
@@ -264,7 +267,7 @@ mod tests {
     const AT: UnixMs = UnixMs(1_790_000_000_000);
 
     fn refusal(allowance: &Allowance) -> Option<Refusal> {
-        allowance.hold_refusal(Nanos::usd(1), "gpt-4o", 10, AT)
+        allowance.hold_refusal(Nanos::usd(1), &["gpt-4o".to_owned()], 10, AT)
     }
 
     #[test]
@@ -287,7 +290,7 @@ mod tests {
             it.windows.insert(1_790_000_000, 1000);
         });
         assert!(matches!(full, Some(Refusal::RateLimited(RateStanding { remaining: 0, reset_s: 10, .. }))));
-        assert_eq!(allowance().hold_refusal(Nanos(1), "gpt-4o", 60, AT), Some(Refusal::OtherInterval));
+        assert_eq!(allowance().hold_refusal(Nanos(1), &[], 60, AT), Some(Refusal::OtherInterval));
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl App {
         runs_ms: u64,
     ) -> Result<Held, ApiError> {
         let caller = request.caller()?;
-        let models: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.model.id.as_str()).collect();
+        let models: Vec<_> = endpoints.iter().map(|endpoint| endpoint.model.names()).collect();
         let wanted = HoldRequest {
             account: &caller.account,
             key: caller.key,

@@ -55,6 +55,7 @@ pub(crate) const MODEL: &str = "model";
 pub(crate) const PROVIDER: &str = "provider";
 pub(crate) const USAGE: &str = "usage";
 pub(crate) const ESTIMATED: &str = "estimated";
+pub(crate) const UNPAID: &str = "unpaid";
 pub(crate) const DESCRIPTION: &str = "description";
 
 /// An idempotency item's attributes.

@@ -45,8 +45,8 @@ pub struct HoldRequest<'a> {
     pub key: KeyId,
     /// The request.
     pub id: &'a RequestId,
-    /// The models it may be served by; the key's allow list must name each.
-    pub models: &'a [&'a str],
+    /// The models it may be served by, each by all its names; the key's allow list must name each by one of them.
+    pub models: &'a [Vec<String>],
     /// The most it can cost.
     pub amount: Nanos,
     /// Now.
@@ -263,9 +263,13 @@ impl Store {
              AND #avail >= :amount"
         );
         let mut update = self.counted(wanted.account, wanted.key, rhythm, wanted.at);
-        for (n, model) in wanted.models.iter().enumerate() {
-            condition.push_str(&format!(" AND (attribute_not_exists(#models) OR contains(#models, :model{n}))"));
-            update = update.expression_attribute_values(format!(":model{n}"), text(*model));
+        for (n, names) in wanted.models.iter().enumerate() {
+            condition.push_str(" AND (attribute_not_exists(#models)");
+            for (m, name) in names.iter().enumerate() {
+                condition.push_str(&format!(" OR contains(#models, :model{n}_{m})"));
+                update = update.expression_attribute_values(format!(":model{n}_{m}"), text(name));
+            }
+            condition.push(')');
         }
         update
             .update_expression(format!(

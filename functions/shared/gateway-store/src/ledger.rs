@@ -6,14 +6,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use gateway_core::{
     ids::{AccountId, KeyId, RequestId},
     ledger::{Entry, EntryKind, Served},
+    money::Nanos,
     usage::{Metered, Usage},
 };
 
 use crate::{
     Store, StoreError,
     attributes::{
-        ACCOUNT, AMOUNT, Attributes, DESCRIPTION, ENTRY, ESTIMATED, Item, KEY, KIND, MODEL, PROVIDER, USAGE, flag,
-        nanos, number, text,
+        ACCOUNT, AMOUNT, Attributes, DESCRIPTION, ENTRY, ESTIMATED, Item, KEY, KIND, MODEL, PROVIDER, UNPAID, USAGE,
+        flag, nanos, number, text,
     },
 };
 
@@ -31,6 +32,9 @@ pub struct Filter {
     /// Only this key's.
     pub key: Option<KeyId>,
 }
+
+/// Of a filtered read, how many entries are looked at at a time, at the least.
+const FILTERED_READ: usize = 200;
 
 /// Entries, newest first.
 #[derive(Debug, Clone, Default)]
@@ -62,10 +66,9 @@ impl Store {
         loop {
             let query = filter.query(self.client.query().table_name(&self.tables.ledger), account);
             // One more than is asked for tells whether more follow. A filter drops entries after they are counted.
-            let most =
-                i32::try_from(wanted + 1 - entries.len()).ok().filter(|_| query.get_filter_expression().is_none());
-            let page =
-                query.scan_index_forward(false).set_exclusive_start_key(start).set_limit(most).consistent_read(true);
+            let least = if query.get_filter_expression().is_some() { FILTERED_READ } else { 1 };
+            let most = i32::try_from((wanted + 1 - entries.len()).max(least)).unwrap_or(i32::MAX);
+            let page = query.scan_index_forward(false).set_exclusive_start_key(start).limit(most).consistent_read(true);
             let page = page.send().await.map_err(|error| StoreError::of("ledger_page", error))?;
             for item in page.items() {
                 entries.push(entry_of(item).ok_or_else(|| StoreError::new("ledger_page", "an entry is not readable"))?);
@@ -184,6 +187,9 @@ pub(crate) fn attributes_of(entry: &Entry) -> Attributes {
         if served.metered.estimated {
             item.insert(ESTIMATED.to_owned(), flag(true));
         }
+        if served.unpaid > Nanos::ZERO {
+            item.insert(UNPAID.to_owned(), nanos(served.unpaid));
+        }
     }
     if let Some(description) = &entry.description {
         item.insert(DESCRIPTION.to_owned(), text(description));
@@ -199,6 +205,7 @@ fn entry_of(attributes: &Attributes) -> Option<Entry> {
             model: item.text(MODEL)?.to_owned(),
             provider: item.text(PROVIDER)?.to_owned(),
             metered: Metered { usage: usage_of(&item)?, estimated: item.flag(ESTIMATED) },
+            unpaid: item.nanos(UNPAID),
         })
     })();
     Some(Entry {

@@ -29,7 +29,8 @@ pub enum SettleOutcome {
 }
 
 impl Store {
-    /// Ends a hold: charges what was metered at the endpoint's prices, or gives all back if nothing was. Returns the cost.
+    /// Ends a hold: charges what was metered at the endpoint's prices, or gives all back if nothing was. Returns what was
+    /// charged.
     ///
     /// # Errors
     /// The database did not answer. What was not charged then is released when the hold expires.
@@ -44,8 +45,60 @@ impl Store {
             return Ok(Nanos::ZERO);
         };
         let cost = pricing::cost(&endpoint.prices, endpoint.model.markup, &metered.usage);
+        let hold = if cost > hold.amount { &self.hold_extend(hold, cost).await? } else { hold };
+        let charged = cost.min(hold.amount);
         let (model, provider) = (endpoint.model.id.clone(), endpoint.provider.name.clone());
-        self.hold_settle(hold, cost, Served { key: hold.key, model, provider, metered }).await.map(|_| cost)
+        let served = Served { key: hold.key, model, provider, metered, unpaid: cost - charged };
+        self.hold_settle(hold, charged, served).await.map(|_| charged)
+    }
+
+    /// Makes a hold cover `cost`, which the provider bills although it is more than a request can cost (its bug or ours).
+    /// What neither the key's limit nor the account's free funds cover is not held: no balance and no limit is passed,
+    /// and the entry says what stayed unpaid.
+    async fn hold_extend(&self, hold: &PlacedHold, cost: Nanos) -> Result<PlacedHold, StoreError> {
+        tracing::error!(
+            request_id = hold.id.as_str(),
+            cost_nanos = cost.0,
+            held_nanos = hold.amount.0,
+            "cost over hold"
+        );
+        let mut more = cost - hold.amount;
+        for _ in 0..TRIES {
+            let update = self.key_update_item(&hold.account, hold.key);
+            let update = update
+                .update_expression("SET #holds.#id[0] = :amount, #avail = #avail - :more, #left = #left - :more")
+                .condition_expression("#holds.#id[0] = :before AND #avail >= :more AND #left >= :more")
+                .expression_attribute_names("#holds", HOLDS)
+                .expression_attribute_names("#id", hold.id.as_str())
+                .expression_attribute_names("#avail", AVAILABLE)
+                .expression_attribute_names("#left", LIMIT_LEFT)
+                .expression_attribute_values(":before", nanos(hold.amount))
+                .expression_attribute_values(":amount", nanos(hold.amount + more))
+                .expression_attribute_values(":more", nanos(more));
+            let record = match self.returned(update).await? {
+                Written::Yes(_) => return Ok(PlacedHold { amount: hold.amount + more, ..hold.clone() }),
+                Written::No(None) => return Ok(hold.clone()),
+                Written::No(Some(record)) => record,
+            };
+            let allowance = &record.allowance;
+            match allowance.holds.get(&hold.id) {
+                // Extended before, and the reply was lost; or ended by somebody else.
+                Some(there) if there.amount != hold.amount => {
+                    return Ok(PlacedHold { amount: there.amount, ..hold.clone() });
+                }
+                None => return Ok(hold.clone()),
+                Some(_) => {}
+            }
+            more = more.min(allowance.limit_left.max(Nanos::ZERO));
+            let missing = more - allowance.available;
+            if missing > Nanos::ZERO
+                && let RefillOutcome::Insufficient(standing) =
+                    self.refill(&hold.account, hold.key, missing, more).await?
+            {
+                more = more.min(standing.available());
+            }
+        }
+        Err(StoreError::new("hold_extend", "the key's item changed under every try"))
     }
 
     /// Charges a request: the ledger entry first, which is the commit point, then the allowance.
@@ -86,46 +139,28 @@ impl Store {
 
     /// Removes the hold and gives back what of it was not charged. Nothing happens if it is not there any more.
     async fn hold_end(&self, hold: &PlacedHold, charged: Nanos) -> Result<(), StoreError> {
-        for _ in 0..TRIES {
-            let back = hold.amount - charged;
-            let mut removed = "REMOVE #holds.#id".to_owned();
-            let mut update = self.key_update_item(&hold.account, hold.key);
-            for (n, window) in hold.stale_windows.iter().enumerate() {
-                removed.push_str(&format!(", #windows.#w{n}"));
-                update = update.expression_attribute_names(format!("#w{n}"), window.to_string());
-            }
-            if !hold.stale_windows.is_empty() {
-                update = update.expression_attribute_names("#windows", WINDOWS);
-            }
-            let set = "SET #avail = #avail + :back, #left = #left + :back, #spent = #spent + :charged";
-            let update = update
-                .update_expression(format!("{set} {removed}"))
-                .condition_expression("attribute_exists(#holds.#id) AND #avail >= :short")
-                .expression_attribute_names("#holds", HOLDS)
-                .expression_attribute_names("#id", hold.id.as_str())
-                .expression_attribute_names("#avail", AVAILABLE)
-                .expression_attribute_names("#left", LIMIT_LEFT)
-                .expression_attribute_names("#spent", SPENT)
-                .expression_attribute_values(":back", nanos(back))
-                .expression_attribute_values(":charged", nanos(charged))
-                .expression_attribute_values(":short", nanos((-back).max(Nanos::ZERO)));
-            let record = match self.returned(update).await? {
-                Written::Yes(_) | Written::No(None) => return Ok(()),
-                Written::No(Some(record)) if !record.allowance.holds.contains_key(&hold.id) => return Ok(()),
-                Written::No(Some(record)) => record,
-            };
-            // The provider billed more than was held, and the allowance can't cover the difference by itself.
-            let missing = -back - record.allowance.available;
-            tracing::error!(
-                request_id = hold.id.as_str(),
-                missing_nanos = missing.0,
-                "a request cost more than its hold"
-            );
-            if let RefillOutcome::Insufficient(_) = self.refill(&hold.account, hold.key, missing, -back).await? {
-                return Err(StoreError::new("hold_end", "the account can't cover what was charged beyond the hold"));
-            }
+        let back = hold.amount - charged;
+        let mut removed = "REMOVE #holds.#id".to_owned();
+        let mut update = self.key_update_item(&hold.account, hold.key);
+        for (n, window) in hold.stale_windows.iter().enumerate() {
+            removed.push_str(&format!(", #windows.#w{n}"));
+            update = update.expression_attribute_names(format!("#w{n}"), window.to_string());
         }
-        Err(StoreError::new("hold_end", "the key's item changed under every try"))
+        if !hold.stale_windows.is_empty() {
+            update = update.expression_attribute_names("#windows", WINDOWS);
+        }
+        let set = "SET #avail = #avail + :back, #left = #left + :back, #spent = #spent + :charged";
+        let update = update
+            .update_expression(format!("{set} {removed}"))
+            .condition_expression("attribute_exists(#holds.#id)")
+            .expression_attribute_names("#holds", HOLDS)
+            .expression_attribute_names("#id", hold.id.as_str())
+            .expression_attribute_names("#avail", AVAILABLE)
+            .expression_attribute_names("#left", LIMIT_LEFT)
+            .expression_attribute_names("#spent", SPENT)
+            .expression_attribute_values(":back", nanos(back))
+            .expression_attribute_values(":charged", nanos(charged));
+        self.returned(update).await.map(|_| ())
     }
 
     /// Ends the holds of requests whose process died: charged if their entry is in the ledger, released if not.

@@ -70,6 +70,15 @@ pub struct Model {
     pub markup: Markup,
 }
 
+impl Model {
+    /// Every name that a client may have for it: its id, and that behind its provider's.
+    pub fn names(&self) -> Vec<String> {
+        let long = format!("{}/{}", self.provider, self.id);
+        let has_it = self.id.strip_prefix(&self.provider).is_some_and(|rest| rest.starts_with('/'));
+        if has_it { vec![self.id.clone()] } else { vec![self.id.clone(), long] }
+    }
+}
+
 /// A model at a provider that serves it, at a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
