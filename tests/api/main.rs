@@ -10,6 +10,7 @@ mod chat_completions;
 mod embeddings;
 mod keys;
 mod models;
+mod operator;
 mod page;
 mod restart;
 mod secrets;

@@ -112,7 +112,7 @@ impl Client {
         self.answer.clear();
         let began = now();
         self.stream.write_all(request).unwrap();
-        let time = match ask {
+        match ask {
             Ask::Whole => {
                 while whole_length(&self.answer).is_none_or(|length| self.answer.len() < length) {
                     self.read();
@@ -132,8 +132,7 @@ impl Client {
                 assert!(whole, "the stream was cut: {}", String::from_utf8_lossy(&self.answer));
                 time
             }
-        };
-        time
+        }
     }
 
     /// Whether a stream's first content is there: the role's frame has an empty one.

@@ -19,5 +19,5 @@ mod start;
 mod template;
 
 pub use engine::{Data, Engine, OpenError};
-pub use start::{FirstAccount, Gateway, Options, StartError};
+pub use start::{FirstAccount, Gateway, Options, StartError, echo};
 pub use template::TemplateError;
