@@ -54,6 +54,7 @@ async fn method_not_allowed_where_the_path_exists() {
         let path = route.trim_start_matches("ANY ").replace("{id+}", "lab/chat").replace("{id}", "1");
         let answer = gateway.anonymous.send(Method::OPTIONS, &path, "").await;
         assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()), "{path}");
+        assert!(!answer.header("allow").is_empty(), "{path}");
     }
     assert_eq!(gateway.proxy.get("/v1/chat/completions").await.status, 405);
     assert_eq!(gateway.proxy.send(Method::POST, "/v1/models", "{}").await.status, 405);

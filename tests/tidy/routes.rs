@@ -188,3 +188,16 @@ fn what_streams_streams_everywhere_and_has_the_time_for_it() {
         }
     }
 }
+
+#[test]
+fn a_wrong_method_is_told_the_template_s_own() {
+    let mut methods: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for route in Template::load().routes().into_iter().filter(|route| route.function != UNKNOWN_ROUTE) {
+        methods.entry(route.path).or_default().insert(route.method);
+    }
+    let told: BTreeMap<_, BTreeSet<_>> = unknown_route::ROUTES
+        .iter()
+        .map(|(path, methods)| ((*path).to_owned(), methods.split(", ").map(str::to_owned).collect()))
+        .collect();
+    assert_eq!(told, methods);
+}
