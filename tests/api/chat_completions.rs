@@ -288,6 +288,32 @@ async fn another_key_s_idle_allowance_pays_before_anybody_is_refused() {
     gateway.books_balance(Nanos(7 * COST.0)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_the_same_time_never_overdraw_the_balance() {
+    // Each holds about 0.0001 USD and costs 0.000058: the balance runs out among 40 requests of 4 keys.
+    let gateway = TestGateway::with_credit("0.001").await;
+    let mut clients = vec![gateway.proxy.clone()];
+    for _ in 0..3 {
+        clients.push(gateway.key(KeyType::Proxy, |_| ()).await.1);
+    }
+    let mut requests = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        gateway.provider.will(Reply::Json(200, chat_answer("x", 500, 20)));
+        let client = clients[n % clients.len()].clone();
+        requests.spawn(async move { client.post(PATH, &TestGateway::chat("lab/small")).await });
+    }
+    let answers = requests.join_all().await;
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!(
+        answers.iter().all(|answer| answer.status == 200 || answer.error() == (402, "insufficient_balance".to_owned()))
+    );
+    assert!((9..=17).contains(&served), "{served} served");
+    gateway.books_balance(Nanos(58_000 * i64::try_from(served).unwrap())).await;
+    let standing = gateway.standing().await;
+    assert!(standing.account.balance >= Nanos::ZERO);
+    assert!(standing.keys.iter().all(|key| key.allowance.available >= Nanos::ZERO));
+}
+
 #[tokio::test]
 async fn a_spend_limit_is_never_passed() {
     let gateway = TestGateway::start().await;

@@ -34,10 +34,10 @@ pub(crate) enum Ask {
 }
 
 /// One round: so many connections at the same time, each sends so many requests, one after the other.
-pub(crate) fn round(target: &Target, ask: Ask, connections: usize, requests: usize) -> Sample {
-    let ready = Barrier::new(connections);
-    let connection = |n: usize| {
-        let request = chat(target, ask, n);
+pub(crate) fn round(target: &Target, ask: Ask, connections: u32, requests: u32) -> Sample {
+    let ready = Barrier::new(connections as usize);
+    let connection = |n: u32| {
+        let request = chat(target, ask, n as usize);
         let mut client = Client::connect(&target.address);
         // Opens what is opened once: this connection, the gateway's to the provider, the key's policy.
         client.ask(&request, ask);

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use gateway_core::money::Nanos;
 use serde_json::json;
 
 use crate::{
@@ -21,10 +22,14 @@ const ROUNDS: usize = 10;
 const MOST_TIME: Duration = Duration::from_secs(110);
 const FEWEST_ROUNDS: usize = 3;
 /// Connections of the busy rounds, and keys that share them.
-const BUSY: usize = 32;
+const BUSY: u32 = 32;
 const KEYS: usize = 8;
 
-/// Who answers: none of the first two is in front of the provider, or both.
+/// What a gateway's account begins with, and what each request costs: the provider always counts the same.
+const CREDIT: Nanos = Nanos::usd(1000);
+const COST_NANOS: i64 = 12 * 100 + FRAMES as i64 * 400;
+
+/// Who answers: the provider itself, or a gateway in front of it.
 struct Arm {
     target: Target,
     gateway: Option<Gateway>,
@@ -34,16 +39,18 @@ struct Arm {
 struct Gateway {
     process: Process,
     billing_key: String,
-    asked: usize,
+    /// Requests so far, by load, and the processor time that went into them.
+    asked: [u32; LOADS.len()],
+    busy: [Duration; LOADS.len()],
     peaks_mib: Vec<f64>,
 }
 
 /// What is sent in a round.
 struct Load {
     ask: Ask,
-    connections: usize,
+    connections: u32,
     /// By each connection.
-    requests: usize,
+    requests: u32,
 }
 
 const LOADS: [Load; 4] = [
@@ -67,9 +74,7 @@ pub(crate) fn run() {
     // All with one connection first: the peaks of memory are then those of one, and of many.
     let quiet = rounds(&mut arms, 0..2, began, MOST_TIME / 2);
     let busy = rounds(&mut arms, 2..4, began, MOST_TIME);
-    for gateway in arms.iter_mut().filter_map(|arm| arm.gateway.as_mut()) {
-        gateway.check_books();
-    }
+    arms.iter().filter_map(|arm| arm.gateway.as_ref()).for_each(Gateway::check_books);
     print(&arms, quiet, busy);
     fresh_file("gateway.db");
 }
@@ -84,7 +89,7 @@ fn rounds(arms: &mut [Arm], loads: std::ops::Range<usize>, began: Instant, most_
         }
         for load in loads.clone() {
             for arm in &mut *arms {
-                let sample = arm.round(&LOADS[load]);
+                let sample = arm.round(load);
                 if n > 0 {
                     arm.samples[load].push(sample);
                 }
@@ -118,17 +123,21 @@ impl Arm {
         let peaks_mib = vec![process.peak_mib()];
         Self {
             target: Target { address, model: format!("bench/{MODEL}"), tokens },
-            gateway: Some(Gateway { process, billing_key, asked: 0, peaks_mib }),
+            gateway: Some(Gateway { process, billing_key, asked: [0; 4], busy: [Duration::ZERO; 4], peaks_mib }),
             samples: Default::default(),
         }
     }
 
-    fn round(&mut self, load: &Load) -> Sample {
-        if let Some(gateway) = &mut self.gateway {
+    fn round(&mut self, load: usize) -> Sample {
+        let Load { ask, connections, requests } = LOADS[load];
+        let busy_before = self.gateway.as_ref().map(|gateway| gateway.process.busy());
+        let sample = round(&self.target, ask, connections, requests);
+        if let (Some(gateway), Some(before)) = (&mut self.gateway, busy_before) {
+            gateway.busy[load] += gateway.process.busy() - before;
             // One more for each connection to warm up.
-            gateway.asked += load.connections * (load.requests + 1);
+            gateway.asked[load] += connections * (requests + 1);
         }
-        round(&self.target, load.ask, load.connections, load.requests)
+        sample
     }
 
     /// The middle of what the rounds of a load say.
@@ -138,11 +147,21 @@ impl Arm {
 }
 
 impl Gateway {
-    /// Every request must have been charged: whatever is faster without that is not the gateway.
-    fn check_books(&mut self) {
+    /// Every request must have been held, settled and charged: whatever is faster without that is not the gateway.
+    fn check_books(&self) {
         let address = address(self.process.ready["url"].as_str().unwrap());
-        let stats = call(&address, "GET", "/api/usage/stats", &self.billing_key, "");
-        assert_eq!(stats["stats"]["totalRequests"], self.asked, "requests in the books");
+        let balance = call(&address, "GET", "/api/balance", &self.billing_key, "");
+        let usd = |field: &str| Nanos::parse_usd(&balance[field].to_string()).unwrap();
+        let charged = i64::from(self.asked()) * COST_NANOS;
+        assert_eq!((usd("balance"), usd("held")), (Nanos(CREDIT.0 - charged), Nanos::ZERO), "the books");
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.iter().sum()
+    }
+
+    fn busy_ms(&self, load: usize) -> f64 {
+        self.busy[load].as_secs_f64() * 1000.0 / f64::from(self.asked[load])
     }
 }
 
@@ -163,19 +182,26 @@ fn print(arms: &[Arm; 3], quiet: usize, busy: usize) {
         }
     }
     for (n, load) in LOADS.iter().enumerate().filter(|(_, load)| load.connections == BUSY) {
-        let what = if load.ask == Ask::Whole { "requests/s" } else { "streams/s" };
-        let row = Row { name: format!("{what}, {}", plural(BUSY)), load: n };
+        let one = if load.ask == Ask::Whole { "request" } else { "stream" };
+        let row = Row { name: format!("{one}s/s, {}", plural(BUSY)), load: n };
         row.print(arms, |sample| sample.per_second, |rate| format!("{rate:.0}"), ratio);
+        let busy = |gateway: &Gateway| format!("{:.3} ms", gateway.busy_ms(n));
+        print_gateways(arms, &format!("gateway's processor time a {one}, {}", plural(BUSY)), busy);
     }
     for (n, when) in ["at start", "after 1 connection", "after 32 connections"].into_iter().enumerate() {
-        let peak = |arm: &Arm| arm.gateway.as_ref().map_or(f64::NAN, |gateway| gateway.peaks_mib[n]);
-        println!("| peak memory {when} | | {:.0} MiB | | {:.0} MiB | |", peak(&arms[1]), peak(&arms[2]));
+        let peak = |gateway: &Gateway| format!("{:.0} MiB", gateway.peaks_mib[n]);
+        print_gateways(arms, &format!("gateway's peak memory {when}"), peak);
     }
+    let asked = arms.iter().find_map(|arm| arm.gateway.as_ref()).map_or(0, Gateway::asked);
     println!(
         "\nMedians of {quiet} rounds with one connection and {busy} with {BUSY}; in each round the three take turns. \
-         {} requests went through each gateway, each held, settled and in the ledger.\n",
-        arms[1].gateway.as_ref().map_or(0, |gateway| gateway.asked)
+         {asked} requests went through each gateway, each held, settled and in the ledger.\n"
     );
+}
+
+fn print_gateways(arms: &[Arm; 3], name: &str, show: impl Fn(&Gateway) -> String) {
+    let [_, memory, file] = arms.each_ref().map(|arm| arm.gateway.as_ref().map(&show).unwrap_or_default());
+    println!("| {name} | | {memory} | | {file} | |");
 }
 
 struct Row {
@@ -197,7 +223,7 @@ impl Row {
     }
 }
 
-fn plural(connections: usize) -> String {
+fn plural(connections: u32) -> String {
     format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 

@@ -22,6 +22,10 @@ mod store_cost;
 
 use std::{process::ExitCode, thread, time::Instant};
 
+/// As the `modelswitch` binary has it, whose part this one takes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let role = std::env::args().nth(1).unwrap_or_default();
     match role.as_str() {

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -48,6 +49,16 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         peak.and_then(|kib| kib.trim().parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)
+    }
+
+    /// The processor time that it has had so far.
+    pub(crate) fn busy(&self) -> Duration {
+        /// The unit of /proc, on every Linux.
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // Behind the name: the 12th and 13th fields, in user mode and in the kernel.
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        TICK * fields.filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
     }
 }
 
