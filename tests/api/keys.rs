@@ -2,6 +2,7 @@
 
 mod idempotency;
 mod rotation;
+mod together;
 
 use gateway_core::{
     ids::{AccountId, KeyId},

@@ -155,10 +155,8 @@ impl Store {
                 return Ok(UpdateOutcome::Updated(Box::new(before)));
             };
             let mut items = vec![rewrite];
-            if change.active.is_some() || change.expires_at.is_some() {
-                for token in before.tokens() {
-                    items.push(self.token_rewrite(&token, &after.allowance)?);
-                }
+            for token in before.tokens() {
+                items.extend(self.token_rewrite(&token, &before.allowance, &after.allowance)?);
             }
             if self.transact("key_update", items).await?.is_done() {
                 return Ok(UpdateOutcome::Updated(Box::new(after)));

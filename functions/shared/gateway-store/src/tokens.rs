@@ -67,15 +67,21 @@ impl Store {
         Ok(TransactWriteItem::builder().put(built("token_put", put.build())?).build())
     }
 
+    /// Writes what of a token's item differs between its key `before` and `after`; none if nothing does.
     pub(crate) fn token_rewrite(
         &self,
         token: &TokenHash,
-        allowance: &Allowance,
-    ) -> Result<TransactWriteItem, StoreError> {
+        before: &Allowance,
+        after: &Allowance,
+    ) -> Result<Option<TransactWriteItem>, StoreError> {
         let mut rewrite = Rewrite::default();
-        rewrite.set(ACTIVE, flag(allowance.active));
-        rewrite.set_or_remove(EXPIRES, allowance.expires_at.map(|at| number(at.0)));
-        self.token_update(token, rewrite)
+        if before.active != after.active {
+            rewrite.set(ACTIVE, flag(after.active));
+        }
+        if before.expires_at != after.expires_at {
+            rewrite.set_or_remove(EXPIRES, after.expires_at.map(|at| number(at.0)));
+        }
+        if rewrite.is_empty() { Ok(None) } else { self.token_update(token, rewrite).map(Some) }
     }
 
     pub(crate) fn token_retire(&self, token: &TokenHash, grace_until: UnixMs) -> Result<TransactWriteItem, StoreError> {
