@@ -7,6 +7,7 @@ mod authorizer;
 mod bad_input;
 mod balance;
 mod chat_completions;
+mod configuration;
 mod embeddings;
 mod keys;
 mod models;

@@ -94,7 +94,7 @@ impl TestGateway {
             credentials: HashMap::from([("lab".to_owned(), credential.clone())]),
             clock: Clock::manual(START),
             free_credit: Nanos::usd(5),
-            timeouts: Timeouts { connect_ms: 500, first_byte_ms: 500, answer_ms: 500, idle_ms: 500 },
+            timeouts: Timeouts { connect_ms: 1500, first_byte_ms: 1500, answer_ms: 1500, idle_ms: 1500 },
             ..Options::default()
         };
         change(&mut options);

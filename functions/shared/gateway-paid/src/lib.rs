@@ -145,6 +145,7 @@ impl Bill {
         let (prices, markup) = (self.endpoint.prices.clone(), self.endpoint.model.markup);
         let meter = StreamMeter::new(include_usage, choices, prices, markup);
         let relay = relay(stream, meter, move |end| self.end(end.metered(text_bytes), end.error));
+        // The task holds the request's record, so the host counts the request as running until it is settled.
         Response::events(relay.frames)
     }
 
