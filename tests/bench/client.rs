@@ -11,7 +11,7 @@ use std::{
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use crate::{now, sample::Sample};
+use crate::{now, provider::Pace, sample::Sample};
 
 /// Where requests go.
 #[derive(Debug, Clone)]
@@ -33,15 +33,32 @@ pub(crate) enum Ask {
     Stream,
 }
 
-/// One round: so many connections at the same time, each sends so many requests, one after the other.
-pub(crate) fn round(target: &Target, ask: Ask, connections: u32, requests: u32) -> Sample {
+/// What is sent in a round: by so many connections at the same time, each so many requests, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) ask: Ask,
+    pub(crate) pace: Pace,
+    pub(crate) connections: u32,
+    pub(crate) requests: u32,
+}
+
+/// Between the first requests of two connections, where the provider takes its time: else all would come at once, again
+/// and again.
+const STAGGER: Duration = Duration::from_millis(5);
+
+/// One round.
+pub(crate) fn round(target: &Target, load: Load) -> Sample {
+    let Load { ask, pace, connections, requests } = load;
     let ready = Barrier::new(connections as usize);
     let connection = |n: u32| {
-        let request = chat(target, ask, n as usize);
+        let request = chat(target, load, n as usize);
         let mut client = Client::connect(&target.address);
         // Opens what is opened once: this connection, the gateway's to the provider, the key's policy.
         client.ask(&request, ask);
         ready.wait();
+        if pace == Pace::Model {
+            thread::sleep(STAGGER * n);
+        }
         let began = now();
         let times: Vec<Duration> = (0..requests).map(|_| client.ask(&request, ask)).collect();
         (began, now(), times)
@@ -56,9 +73,10 @@ pub(crate) fn round(target: &Target, ask: Ask, connections: u32, requests: u32) 
     Sample::of(all.into_iter().flat_map(|(.., times)| times).collect(), ended - began)
 }
 
-fn chat(target: &Target, ask: Ask, n: usize) -> Vec<u8> {
+fn chat(target: &Target, load: Load, n: usize) -> Vec<u8> {
     let body = json!({
-        "model": target.model, "stream": ask == Ask::Stream, "max_tokens": 1024,
+        "model": target.model, "stream": load.ask == Ask::Stream, "max_tokens": 1024,
+        "metadata": {"pace": load.pace.name()},
         "messages": [
             {"role": "system", "content": "You are a helpful assistant. Answer in one short paragraph."},
             {"role": "user", "content": "How are you today, and what can you do for me?"},

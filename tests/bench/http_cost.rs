@@ -3,23 +3,26 @@
 //! Two gateways: one with its data in memory, one with them in a file. All else is what `modelswitch serve` does:
 //! authorizer, events, hold, provider, settlement, log.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use gateway_core::money::Nanos;
 use serde_json::json;
 
 use crate::{
-    client::{Ask, Target, call, round},
+    client::{Ask, Load, Target, call, round},
     now,
     process::{GATEWAY, PROVIDER, Process, fresh_file},
-    provider::{FRAME_BYTES, FRAMES, MODEL},
+    provider::{FRAME_BYTES, FRAMES, MODEL, Pace},
     sample::{Sample, median},
 };
 
 /// Rounds, after one to warm up.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 9;
 /// No new round begins after so long. A few always run.
-const MOST_TIME: Duration = Duration::from_secs(110);
+const MOST_TIME: Duration = Duration::from_secs(130);
 const FEWEST_ROUNDS: usize = 3;
 /// Connections of the busy rounds, and keys that share them.
 const BUSY: u32 = 32;
@@ -45,20 +48,37 @@ struct Gateway {
     peaks_mib: Vec<f64>,
 }
 
-/// What is sent in a round.
-struct Load {
-    ask: Ask,
-    connections: u32,
-    /// By each connection.
-    requests: u32,
-}
-
-const LOADS: [Load; 4] = [
-    Load { ask: Ask::Whole, connections: 1, requests: 400 },
-    Load { ask: Ask::Stream, connections: 1, requests: 100 },
-    Load { ask: Ask::Whole, connections: BUSY, requests: 50 },
-    Load { ask: Ask::Stream, connections: BUSY, requests: 10 },
+/// The loads, and what they are called in the table.
+const LOADS: [(&str, Load); 6] = [
+    ("whole answer, 1 connection", Load { ask: Ask::Whole, pace: Pace::AtOnce, connections: 1, requests: 400 }),
+    (
+        "first content of a stream, 1 connection",
+        Load { ask: Ask::Stream, pace: Pace::FirstAlone, connections: 1, requests: 100 },
+    ),
+    (
+        "whole answer after 50 ms, 32 connections",
+        Load { ask: Ask::Whole, pace: Pace::Model, connections: BUSY, requests: 8 },
+    ),
+    (
+        "first content of a stream with 1 ms between frames, 32 connections",
+        Load { ask: Ask::Stream, pace: Pace::Model, connections: BUSY, requests: 3 },
+    ),
+    (
+        "whole answer, 32 connections that never rest",
+        Load { ask: Ask::Whole, pace: Pace::AtOnce, connections: BUSY, requests: 50 },
+    ),
+    (
+        "stream, 32 connections that never rest",
+        Load { ask: Ask::Stream, pace: Pace::AtOnce, connections: BUSY, requests: 10 },
+    ),
 ];
+/// The loads of one connection come first: the peaks of memory are then those of one, and of many.
+const QUIET: Range<usize> = 0..2;
+const ALL_BUSY: Range<usize> = 2..6;
+/// The loads whose times are shown: of the last one the first content says nothing, for all wait for the processors.
+const TIMED: Range<usize> = 0..5;
+/// The loads that show how much goes through.
+const FULL: Range<usize> = 4..6;
 
 /// Measures and prints the table.
 pub(crate) fn run() {
@@ -71,16 +91,15 @@ pub(crate) fn run() {
         Arm::gateway(url, "file", &["--data", file.to_str().unwrap()]),
     ];
     let began = now();
-    // All with one connection first: the peaks of memory are then those of one, and of many.
-    let quiet = rounds(&mut arms, 0..2, began, MOST_TIME / 2);
-    let busy = rounds(&mut arms, 2..4, began, MOST_TIME);
+    let quiet = rounds(&mut arms, QUIET, began, MOST_TIME / 3);
+    let busy = rounds(&mut arms, ALL_BUSY, began, MOST_TIME);
     arms.iter().filter_map(|arm| arm.gateway.as_ref()).for_each(Gateway::check_books);
     print(&arms, quiet, busy);
     fresh_file("gateway.db");
 }
 
 /// Round after round of these loads, each load at every arm in turn. How many rounds there were.
-fn rounds(arms: &mut [Arm], loads: std::ops::Range<usize>, began: Instant, most_time: Duration) -> usize {
+fn rounds(arms: &mut [Arm], loads: Range<usize>, began: Instant, most_time: Duration) -> usize {
     let mut done = 0;
     // The first is not counted.
     for n in 0..=ROUNDS {
@@ -123,19 +142,25 @@ impl Arm {
         let peaks_mib = vec![process.peak_mib()];
         Self {
             target: Target { address, model: format!("bench/{MODEL}"), tokens },
-            gateway: Some(Gateway { process, billing_key, asked: [0; 4], busy: [Duration::ZERO; 4], peaks_mib }),
+            gateway: Some(Gateway {
+                process,
+                billing_key,
+                asked: [0; LOADS.len()],
+                busy: [Duration::ZERO; LOADS.len()],
+                peaks_mib,
+            }),
             samples: Default::default(),
         }
     }
 
     fn round(&mut self, load: usize) -> Sample {
-        let Load { ask, connections, requests } = LOADS[load];
+        let (_, load_of) = LOADS[load];
         let busy_before = self.gateway.as_ref().map(|gateway| gateway.process.busy());
-        let sample = round(&self.target, ask, connections, requests);
+        let sample = round(&self.target, load_of);
         if let (Some(gateway), Some(before)) = (&mut self.gateway, busy_before) {
             gateway.busy[load] += gateway.process.busy() - before;
             // One more for each connection to warm up.
-            gateway.asked[load] += connections * (requests + 1);
+            gateway.asked[load] += load_of.connections * (load_of.requests + 1);
         }
         sample
     }
@@ -174,19 +199,17 @@ fn print(arms: &[Arm; 3], quiet: usize, busy: usize) {
         "| {FRAMES} frames of {FRAME_BYTES} bytes a stream | direct | data in memory | added | data in a file | added |"
     );
     println!("|---|--:|--:|--:|--:|--:|");
-    for (n, load) in LOADS.iter().enumerate() {
-        let what = if load.ask == Ask::Whole { "whole answer" } else { "first content of a stream" };
+    for load in TIMED {
         for percent in [50, 99] {
-            let row = Row { name: format!("{what}, {}, p{percent}", plural(load.connections)), load: n };
+            let row = Row { name: format!("{}, p{percent}", LOADS[load].0), load };
             row.print(arms, |sample| sample.percentile_ms(percent), |ms| format!("{ms:.3} ms"), added);
         }
     }
-    for (n, load) in LOADS.iter().enumerate().filter(|(_, load)| load.connections == BUSY) {
-        let one = if load.ask == Ask::Whole { "request" } else { "stream" };
-        let row = Row { name: format!("{one}s/s, {}", plural(BUSY)), load: n };
+    for load in FULL {
+        let row = Row { name: format!("{}: per second", LOADS[load].0), load };
         row.print(arms, |sample| sample.per_second, |rate| format!("{rate:.0}"), ratio);
-        let busy = |gateway: &Gateway| format!("{:.3} ms", gateway.busy_ms(n));
-        print_gateways(arms, &format!("gateway's processor time a {one}, {}", plural(BUSY)), busy);
+        let name = format!("{}: gateway's processor time for each", LOADS[load].0);
+        print_gateways(arms, &name, |gateway| format!("{:.3} ms", gateway.busy_ms(load)));
     }
     for (n, when) in ["at start", "after 1 connection", "after 32 connections"].into_iter().enumerate() {
         let peak = |gateway: &Gateway| format!("{:.0} MiB", gateway.peaks_mib[n]);
@@ -221,10 +244,6 @@ impl Row {
         let (by_memory, by_file) = (compare(direct, memory), compare(direct, file));
         println!("| {} | {} | {} | {by_memory} | {} | {by_file} |", self.name, show(direct), show(memory), show(file));
     }
-}
-
-fn plural(connections: u32) -> String {
-    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
 fn added(direct: f64, through: f64) -> String {

@@ -1,12 +1,13 @@
 //! The provider of the bench: one fixed answer and one fixed stream, as fast as plain sockets and threads give them.
 //!
-//! It looks at nothing of a request but its length and whether it asks for a stream.
+//! It looks at nothing of a request but its length, whether it asks for a stream, and at what [`Pace`].
 
 use std::{
     io::{Read, Write, stdout},
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use memchr::memmem;
@@ -20,6 +21,44 @@ pub(crate) const MODEL: &str = "chat";
 pub(crate) const FRAMES: usize = 200;
 /// Bytes of each, its blank line included.
 pub(crate) const FRAME_BYTES: usize = 355;
+
+/// How long it takes; a request names it in its metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It answers at once, and streams as fast as the client reads.
+    AtOnce,
+    /// A stream rests after its first content, so that what is timed is not disturbed by what follows.
+    FirstAlone,
+    /// As a model does: a while before an answer, a moment before each frame after the first content.
+    Model,
+}
+
+impl Pace {
+    /// Its name in a request.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at once",
+            Self::FirstAlone => "first alone",
+            Self::Model => "model",
+        }
+    }
+
+    /// The one that a request names.
+    fn of(request: &[u8]) -> Self {
+        let named = |pace: &Self| {
+            let field = format!(r#""pace":"{}""#, pace.name());
+            memmem::find(request, field.as_bytes()).is_some()
+        };
+        [Self::FirstAlone, Self::Model].into_iter().find(named).unwrap_or(Self::AtOnce)
+    }
+}
+
+/// Before an answer that comes whole.
+const THINKING: Duration = Duration::from_millis(50);
+/// Between the frames of a stream.
+const BETWEEN_FRAMES: Duration = Duration::from_millis(1);
+/// After a stream's first content.
+const REST: Duration = Duration::from_millis(2);
 
 /// Everything that it ever says, as it goes over the wire.
 struct Answers {
@@ -48,13 +87,23 @@ fn serve(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut bytes = Vec::new();
     while request(&mut stream, &mut bytes)? {
+        let pace = Pace::of(&bytes);
         if bytes.starts_with(b"GET ") {
             stream.write_all(&answers.models)?;
         } else if memmem::find(&bytes, br#""stream":true"#).is_some() {
-            for piece in &answers.stream {
+            for (n, piece) in answers.stream.iter().enumerate() {
+                match pace {
+                    // The role comes first, then content.
+                    Pace::Model if n > 1 => thread::sleep(BETWEEN_FRAMES),
+                    Pace::FirstAlone if n == 2 => thread::sleep(REST),
+                    _ => {}
+                }
                 stream.write_all(piece)?;
             }
         } else {
+            if pace == Pace::Model {
+                thread::sleep(THINKING);
+            }
             stream.write_all(&answers.answer)?;
         }
     }
