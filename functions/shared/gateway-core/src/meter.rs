@@ -271,7 +271,11 @@ impl Seen {
                 values(frame, key).for_each(|text| self.content(text));
             }
         }
-        [&keys.usage, &keys.error].into_iter().any(|key| values(frame, key).any(|value| !value.starts_with(b"null")))
+        let said = |key| values(frame, key).any(|value| !value.starts_with(b"null"));
+        // An error stands alone, or beside choices that end with one. Almost every frame has choices, near its beginning:
+        // finding them is cheaper than not finding an error.
+        let may_fail = self.error.is_some() || keys.choices.find(frame).is_none();
+        said(&keys.usage) || (may_fail && said(&keys.error))
     }
 
     fn finish(&mut self, reason: &[u8]) {
@@ -311,6 +315,8 @@ impl Seen {
 struct Keys {
     usage: Finder<'static>,
     error: Finder<'static>,
+    /// A choice; what is written with more space is searched in full.
+    choices: Finder<'static>,
     finish_reason: Finder<'static>,
     /// `content` and `reasoning_content`.
     content: Finder<'static>,
@@ -321,6 +327,7 @@ struct Keys {
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
     usage: Finder::new(b"\"usage\":"),
     error: Finder::new(b"\"error\":"),
+    choices: Finder::new(b"\"choices\":[{"),
     finish_reason: Finder::new(b"\"finish_reason\":"),
     content: Finder::new(b"content\":"),
     reasoning: Finder::new(b"\"reasoning\":"),
