@@ -33,6 +33,8 @@ pub struct Account {
     pub balance: Nanos,
     /// All that was ever paid in, by payments alone.
     pub paid_in: Nanos,
+    /// The number of the newest key; 0 before the first.
+    pub last_key: u32,
 }
 
 /// An account with all its keys, deleted ones included: they may still hold funds.
@@ -87,7 +89,14 @@ impl Store {
             put.item(CREATED, number(at.0)).item(BALANCE, number(0)).item(PAID_IN, number(0)).item(LAST_KEY, number(0));
         let put = put.condition_expression("attribute_not_exists(#i)").expression_attribute_names("#i", ITEM);
         put.send().await.map_err(|error| StoreError::of("account_create", error))?;
-        Ok(Account { id, name: name.to_owned(), created_at: at, balance: Nanos::ZERO, paid_in: Nanos::ZERO })
+        Ok(Account {
+            id,
+            name: name.to_owned(),
+            created_at: at,
+            balance: Nanos::ZERO,
+            paid_in: Nanos::ZERO,
+            last_key: 0,
+        })
     }
 
     /// Every account, by id. Reads the whole table: for the operator's command line, not for requests.
@@ -186,5 +195,6 @@ fn account_of(attributes: &Attributes) -> Option<Account> {
         created_at: item.moment(CREATED)?,
         balance: item.nanos(BALANCE),
         paid_in: item.nanos(PAID_IN),
+        last_key: item.number(LAST_KEY)?,
     })
 }

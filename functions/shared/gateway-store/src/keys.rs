@@ -17,9 +17,7 @@ use gateway_core::{
 
 use crate::{
     Idempotency, KeyRecord, Store, StoreError,
-    attributes::{
-        ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, Item, LAST_KEY, LIMIT_LEFT, SPENT, TOKEN, hash, nanos, number, text,
-    },
+    attributes::{ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, LAST_KEY, LIMIT_LEFT, SPENT, TOKEN, hash, nanos, number, text},
     key_record::key_item,
     rewrite::Rewrite,
     transaction::{Transaction, built},
@@ -96,7 +94,7 @@ impl Store {
     ) -> Result<Option<KeyRecord>, StoreError> {
         const OPERATION: &str = "key_create";
         for _ in 0..TRIES {
-            let Some(last) = self.last_key(account).await? else { return Ok(None) };
+            let Some(last) = self.account(account).await?.map(|account| account.last_key) else { return Ok(None) };
             let record = KeyRecord::fresh(account, KeyId(last + 1), new, token, at);
             let counter = Update::builder()
                 .table_name(&self.tables.accounts)
@@ -225,13 +223,6 @@ impl Store {
             }
         }
         Err(StoreError::new("key_delete", "the key's item changed under every try"))
-    }
-
-    async fn last_key(&self, account: &AccountId) -> Result<Option<u32>, StoreError> {
-        let found = self.client.get_item().table_name(&self.tables.accounts).consistent_read(true);
-        let found = found.key(ACCOUNT, text(account.as_str())).key(ITEM, text(ACCOUNT_ITEM)).send().await;
-        let found = found.map_err(|error| StoreError::of("last_key", error))?;
-        Ok(found.item.as_ref().and_then(|item| Item(item).number(LAST_KEY)))
     }
 
     /// Writes what differs between `before` and `after`, and nothing else: a change of another attribute at the same time
