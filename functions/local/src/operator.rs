@@ -52,6 +52,10 @@ impl Problem {
     fn new(words: impl Into<String>) -> Self {
         Self::Request(words.into())
     }
+
+    fn no_account(id: &AccountId) -> Self {
+        Self::new(format!("there is no account {id}; `modelswitch account list` shows them"))
+    }
 }
 
 impl From<StoreError> for Problem {

@@ -54,7 +54,7 @@ async fn give(
     }
     let id = RequestId::new(session.now(), gateway_store::random()?);
     let credit = Credit { id, kind, amount, description: description.to_owned() };
-    if session.store.account_credit(account, &credit).await? { Ok(()) } else { Err(no_account(account)) }
+    if session.store.account_credit(account, &credit).await? { Ok(()) } else { Err(Problem::no_account(account)) }
 }
 
 async fn list(session: &Session) -> Result<Report, Problem> {
@@ -81,7 +81,7 @@ async fn list(session: &Session) -> Result<Report, Problem> {
 }
 
 async fn show(session: &Session, id: &AccountId) -> Result<Report, Problem> {
-    let standing = session.store.account_standing(id).await?.ok_or_else(|| no_account(id))?;
+    let standing = session.store.account_standing(id).await?.ok_or_else(|| Problem::no_account(id))?;
     let keys: Vec<_> = standing.keys.iter().filter(|key| !key.allowance.deleted).collect();
     let account = &standing.account;
     let view = AccountView {
@@ -134,8 +134,4 @@ impl<'a> AccountView<'a> {
             keys: None,
         }
     }
-}
-
-pub(super) fn no_account(id: &AccountId) -> Problem {
-    Problem::new(format!("there is no account {id}; `modelswitch account list` shows them"))
 }

@@ -10,7 +10,7 @@ use gateway_core::{
 use gateway_store::{KeyChange, KeyRecord, NewKey, UpdateOutcome};
 use serde::Serialize;
 
-use super::{Problem, Report, Session, accounts::no_account, table::table};
+use super::{Problem, Report, Session, table::table};
 use crate::cli::{KeyCommand, NewKeyArgs, OfAccount, OneKey};
 
 pub(super) async fn run(session: &Session, command: KeyCommand) -> Result<Report, Problem> {
@@ -37,14 +37,14 @@ async fn create(session: &Session, arguments: NewKeyArgs) -> Result<Report, Prob
     };
     let token = Token::from_random(new.key_type, gateway_store::random()?);
     let record = session.store.key_create(&account, &new, &token, session.now(), None).await?;
-    let record = record.ok_or_else(|| no_account(&account))?;
+    let record = record.ok_or_else(|| Problem::no_account(&account))?;
     let words = format!("Created {} key {} of {}.", record.key_type.name(), record.id, account);
     with_token(&record, &token, session.now(), &words)
 }
 
 async fn list(session: &Session, of: OfAccount) -> Result<Report, Problem> {
     let account = session.account_of(of.account).await?;
-    let standing = session.store.account_standing(&account).await?.ok_or_else(|| no_account(&account))?;
+    let standing = session.store.account_standing(&account).await?.ok_or_else(|| Problem::no_account(&account))?;
     let keys: Vec<_> = standing.keys.iter().filter(|key| !key.allowance.deleted).collect();
     let views: Vec<_> = keys.iter().map(|key| KeyView::of(key, session.now())).collect();
     Report::new(&views, key_table(&keys, session.now()))

@@ -31,7 +31,7 @@ const CLIENT_STALL: Duration = Duration::from_secs(300);
 pub struct Relay {
     /// What the client gets; it ends after everything is settled.
     pub frames: Receiver<Bytes>,
-    /// The task. Whoever runs it waits for it, even if the client is gone.
+    /// The task, for whoever has no other way to know that the stream is settled: it goes on when the client is gone.
     pub task: JoinHandle<()>,
 }
 
