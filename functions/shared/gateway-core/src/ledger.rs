@@ -87,8 +87,8 @@ pub enum Refusal {
     OtherInterval,
     /// A new period of the spend limit has begun.
     PeriodOver,
-    /// The limit would be passed.
-    SpendLimitReached,
+    /// The limit would be passed: what of it is left.
+    SpendLimitReached(Nanos),
     /// The allowance lacks this much.
     Short(Nanos),
 }
@@ -156,7 +156,7 @@ impl Allowance {
         } else if self.period != self.period_at(at) {
             Some(Refusal::PeriodOver)
         } else if self.limit_left < amount {
-            Some(Refusal::SpendLimitReached)
+            Some(Refusal::SpendLimitReached(self.limit_left.max(Nanos::ZERO)))
         } else if self.available < amount {
             Some(Refusal::Short(amount - self.available))
         } else {
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(with(|it| it.expires_at = Some(AT)), Some(Refusal::Expired));
         assert_eq!(with(|it| it.expires_at = Some(AT.plus_ms(1))), None);
         assert_eq!(with(|it| it.models = Some(BTreeSet::new())), Some(Refusal::ModelNotAllowed));
-        assert_eq!(with(|it| it.limit_left = Nanos(999_999_999)), Some(Refusal::SpendLimitReached));
+        assert_eq!(with(|it| it.limit_left = Nanos(999_999_999)), Some(Refusal::SpendLimitReached(Nanos(999_999_999))));
         assert_eq!(with(|it| it.available = Nanos(999_999_999)), Some(Refusal::Short(Nanos(1))));
         assert_eq!(with(|it| it.reset = Some(Reset::Daily)), Some(Refusal::PeriodOver));
         let full = with(|it| {

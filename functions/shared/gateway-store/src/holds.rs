@@ -83,7 +83,10 @@ pub enum HoldOutcome {
         held: Nanos,
     },
     /// The key's spend limit would be passed.
-    SpendLimitReached,
+    SpendLimitReached {
+        /// What of the limit is neither spent nor held.
+        left: Nanos,
+    },
     /// The key's rate window is full.
     RateLimited(RateStanding),
     /// The key's allow list does not name the model.
@@ -182,7 +185,7 @@ impl Store {
                 Some(Refusal::Inactive) => return Ok(HoldOutcome::KeyInactive),
                 Some(Refusal::ModelNotAllowed) => return Ok(HoldOutcome::ModelNotAllowed),
                 Some(Refusal::RateLimited(rate)) => return Ok(HoldOutcome::RateLimited(rate)),
-                Some(Refusal::SpendLimitReached) => return Ok(HoldOutcome::SpendLimitReached),
+                Some(Refusal::SpendLimitReached(left)) => return Ok(HoldOutcome::SpendLimitReached { left }),
                 Some(Refusal::PeriodOver) => self.period_begin(account, key, allowance, at).await?,
                 Some(Refusal::Short(missing)) => {
                     self.expire_in_passing(account, key, allowance, at).await?;

@@ -17,7 +17,7 @@ impl HoldOutcome {
         match self {
             Self::Held(hold) => Ok(hold),
             Self::InsufficientFunds { free, held } => Err(insufficient(amount, free, held)),
-            Self::SpendLimitReached => Err(ApiError::new(
+            Self::SpendLimitReached { .. } => Err(ApiError::new(
                 ErrorCode::SpendLimitReached,
                 "This API key's spend limit does not cover the request. Raise the limit or wait for its reset.",
             )),
