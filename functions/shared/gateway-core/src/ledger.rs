@@ -19,10 +19,17 @@ pub const UNLIMITED: Nanos = Nanos(i64::MAX / 2);
 /// The period of a spend limit that never resets.
 pub const NO_PERIOD: &str = "always";
 
-/// A part of the balance that a refill leaves alone: 15/16, so that other keys find funds without calling any back.
+/// A refill takes at most this part of the balance, so that other keys find funds without calling any back.
 const REFILL_FRACTION: i64 = 16;
-/// Refill for this many requests like the one that ran short.
+/// Refill for this many requests like the one that ran short, at the least.
 const REFILL_REQUESTS: i64 = 64;
+/// A refill that lasts for less than this is followed by one of twice its size.
+const REFILL_LASTS_MS: u64 = 60_000;
+
+/// Nonces are below this.
+const NONCES: u64 = 1_000_000;
+/// No hold lasts longer: more than a day.
+const LONGEST_HOLD_S: u64 = 99_999;
 
 /// Funds set aside for one running request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,30 @@ pub struct Hold {
     pub expires: UnixMs,
     /// Below a million. Tells a lost reply to our own write from a second delivery of the same request.
     pub nonce: u32,
+}
+
+impl Hold {
+    /// What tells this hold from every other that its request ever had: how long it lasts, in whole seconds, and six
+    /// digits of nonce. Its ledger entry carries it, so that an entry settles one hold and no second one.
+    pub fn stamp(&self) -> u64 {
+        let lasts = self.expires.seconds().saturating_sub(self.id.at().seconds()).min(LONGEST_HOLD_S);
+        lasts * NONCES + u64::from(self.nonce)
+    }
+
+    /// The hold of a request that has this stamp.
+    pub fn stamped(id: RequestId, amount: Nanos, stamp: u64) -> Self {
+        let expires = UnixMs((id.at().seconds() + stamp / NONCES) * 1000);
+        Self { id, amount, expires, nonce: u32::try_from(stamp % NONCES).unwrap_or(0) }
+    }
+}
+
+/// The last refill of an allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refill {
+    /// How much it was.
+    pub amount: Nanos,
+    /// When it was.
+    pub at: UnixMs,
 }
 
 /// A key's item as the rules see it: its attributes, its allowance, its holds.
@@ -66,6 +97,8 @@ pub struct Allowance {
     pub limit_left: Nanos,
     /// Funds moved out of the balance and not held.
     pub available: Nanos,
+    /// The last refill.
+    pub refill: Option<Refill>,
     /// Its running requests.
     pub holds: BTreeMap<RequestId, Hold>,
 }
@@ -96,7 +129,7 @@ pub enum Refusal {
 impl Allowance {
     /// What it spent in the period that holds `at`.
     pub fn period_spent(&self, at: UnixMs) -> Nanos {
-        if self.period == self.period_at(at) { self.spent - self.period_base } else { Nanos::ZERO }
+        if self.period_over(at) { Nanos::ZERO } else { self.spent - self.period_base }
     }
 
     /// What its running requests hold.
@@ -115,6 +148,17 @@ impl Allowance {
         self.reset.map_or_else(|| NO_PERIOD.to_owned(), |reset| reset.period(at))
     }
 
+    /// A period began after the one that is counted. Periods only go forward: to a writer whose clock is behind, the one
+    /// that is counted is the current one.
+    pub fn period_over(&self, at: UnixMs) -> bool {
+        self.period < self.period_at(at)
+    }
+
+    /// Idle funds that no request of this key can use: it is switched off or deleted.
+    pub fn stranded(&self) -> Nanos {
+        if self.active && !self.deleted { Nanos::ZERO } else { self.available }
+    }
+
     /// Where it stands in the window that holds `at`.
     pub fn rate_standing(&self, at: UnixMs) -> RateStanding {
         let RateLimit { requests, interval } = self.rate_limit;
@@ -122,10 +166,12 @@ impl Allowance {
         RateStanding { limit: requests, remaining: requests.saturating_sub(used), reset_s: interval.seconds_left(at) }
     }
 
-    /// The windows that are over.
+    /// The windows that nobody counts in any more. The one just over stays for requests whose clock is behind: once
+    /// forgotten, it would count from zero again.
     pub fn stale_windows(&self, at: UnixMs) -> Vec<u64> {
-        let current = self.rate_limit.interval.window(at);
-        self.windows.keys().copied().filter(|&window| window < current).collect()
+        let interval = self.rate_limit.interval;
+        let last = interval.window(at).saturating_sub(u64::from(interval.seconds));
+        self.windows.keys().copied().filter(|&window| window < last).collect()
     }
 
     /// Why a request of the key can't be counted, if it can't.
@@ -153,7 +199,7 @@ impl Allowance {
             counted
         } else if self.models.as_ref().is_some_and(|models| !model.iter().any(|name| models.contains(name))) {
             Some(Refusal::ModelNotAllowed)
-        } else if self.period != self.period_at(at) {
+        } else if self.period_over(at) {
             Some(Refusal::PeriodOver)
         } else if self.limit_left < amount {
             Some(Refusal::SpendLimitReached(self.limit_left.max(Nanos::ZERO)))
@@ -166,10 +212,12 @@ impl Allowance {
 }
 
 /// How much to move from a balance to an allowance that lacks `missing` for a hold of `hold`: enough for many such
-/// requests, but a small part of the balance. None if the balance does not even cover what is missing.
-pub fn refill(balance: Nanos, missing: Nanos, hold: Nanos) -> Option<Nanos> {
-    let ahead = (balance.0 / REFILL_FRACTION).min(hold.0.saturating_mul(REFILL_REQUESTS));
-    (balance >= missing).then(|| Nanos(missing.0.max(ahead)))
+/// requests, twice as much as the last time if that did not last, but a small part of the balance. None if the balance
+/// does not even cover what is missing.
+pub fn refill(balance: Nanos, missing: Nanos, hold: Nanos, last: Option<Refill>, at: UnixMs) -> Option<Nanos> {
+    let brief = last.filter(|last| at < last.at.plus_ms(REFILL_LASTS_MS)).map_or(0, |last| last.amount.0);
+    let ahead = hold.0.saturating_mul(REFILL_REQUESTS).max(brief.saturating_mul(2));
+    (balance >= missing).then(|| Nanos(missing.0.max(ahead.min(balance.0 / REFILL_FRACTION))))
 }
 
 /// What an entry of the ledger is about.
@@ -219,6 +267,8 @@ pub struct Entry {
     pub kind: EntryKind,
     /// What it adds to the account's funds; negative for usage.
     pub amount: Nanos,
+    /// The stamp of the hold that it ended, for usage and expiry.
+    pub hold: Option<u64>,
     /// What was served, for usage.
     pub served: Option<Served>,
     /// Words for people.
@@ -260,6 +310,7 @@ mod tests {
             spent: Nanos::ZERO,
             limit_left: UNLIMITED,
             available: Nanos::usd(1),
+            refill: None,
             holds: BTreeMap::new(),
         }
     }
@@ -285,7 +336,11 @@ mod tests {
         assert_eq!(with(|it| it.models = Some(BTreeSet::new())), Some(Refusal::ModelNotAllowed));
         assert_eq!(with(|it| it.limit_left = Nanos(999_999_999)), Some(Refusal::SpendLimitReached(Nanos(999_999_999))));
         assert_eq!(with(|it| it.available = Nanos(999_999_999)), Some(Refusal::Short(Nanos(1))));
-        assert_eq!(with(|it| it.reset = Some(Reset::Daily)), Some(Refusal::PeriodOver));
+        let yesterday = with(|it| {
+            it.reset = Some(Reset::Daily);
+            it.period = "2026-01-01".to_owned();
+        });
+        assert_eq!(yesterday, Some(Refusal::PeriodOver));
         let full = with(|it| {
             it.windows.insert(1_790_000_000, 1000);
         });
@@ -295,9 +350,48 @@ mod tests {
 
     #[test]
     fn a_refill_covers_what_is_missing_and_leaves_most_of_the_balance() {
-        assert_eq!(refill(Nanos(10), Nanos(11), Nanos(11)), None);
-        assert_eq!(refill(Nanos(11), Nanos(11), Nanos(11)), Some(Nanos(11)));
-        assert_eq!(refill(Nanos(160_000), Nanos(10), Nanos(100)), Some(Nanos(6400)));
-        assert_eq!(refill(Nanos(1600), Nanos(10), Nanos(100)), Some(Nanos(100)));
+        let refilled = |balance, missing, hold| refill(Nanos(balance), Nanos(missing), Nanos(hold), None, AT);
+        assert_eq!(refilled(10, 11, 11), None);
+        assert_eq!(refilled(11, 11, 11), Some(Nanos(11)));
+        assert_eq!(refilled(160_000, 10, 100), Some(Nanos(6400)));
+        assert_eq!(refilled(1600, 10, 100), Some(Nanos(100)));
+    }
+
+    #[test]
+    fn a_refill_doubles_while_the_last_one_did_not_last_a_minute() {
+        let after = |ms| {
+            let last = Refill { amount: Nanos(10_000), at: AT };
+            refill(Nanos(1_600_000), Nanos(1), Nanos(10), Some(last), AT.plus_ms(ms))
+        };
+        assert_eq!(after(59_999), Some(Nanos(20_000)));
+        assert_eq!(after(60_000), Some(Nanos(640)));
+        let last = Refill { amount: Nanos(90_000), at: AT };
+        assert_eq!(
+            refill(Nanos(1_600_000), Nanos(1), Nanos(10), Some(last), AT),
+            Some(Nanos(100_000)),
+            "1/16 at the most"
+        );
+    }
+
+    #[test]
+    fn a_clock_behind_never_brings_an_old_period_back() {
+        let mut daily = allowance();
+        daily.reset = Some(Reset::Daily);
+        daily.period = Reset::Daily.period(AT);
+        daily.spent = Nanos(7);
+        let day_before = UnixMs(AT.0 - 86_400_000);
+        assert!(!daily.period_over(day_before));
+        assert_eq!(daily.period_spent(day_before), Nanos(7));
+        assert_eq!(daily.hold_refusal(Nanos(1), &[], 10, day_before), None);
+        assert!(daily.period_over(AT.plus_ms(86_400_000)));
+        assert_eq!(daily.period_spent(AT.plus_ms(86_400_000)), Nanos::ZERO);
+    }
+
+    #[test]
+    fn the_window_just_over_is_remembered() {
+        let mut counted = allowance();
+        let now = AT.seconds();
+        counted.windows = [now - 20, now - 10, now].map(|start| (start, 1)).into();
+        assert_eq!(counted.stale_windows(AT), [now - 20]);
     }
 }

@@ -54,7 +54,12 @@ impl Standing {
 
     /// What a request could be paid from.
     pub fn available(&self) -> Nanos {
-        self.account.balance + self.keys.iter().map(|key| key.allowance.available).sum()
+        self.funds().sum()
+    }
+
+    /// Where the free funds lie: the balance, then each allowance.
+    pub(crate) fn funds(&self) -> impl Iterator<Item = Nanos> + '_ {
+        std::iter::once(self.account.balance).chain(self.keys.iter().map(|key| key.allowance.available))
     }
 
     /// All that is not charged yet: available and held.
@@ -163,6 +168,7 @@ impl Store {
             id: credit.id.clone(),
             kind: credit.kind,
             amount: credit.amount,
+            hold: None,
             served: None,
             description: Some(credit.description.clone()),
         };

@@ -37,6 +37,7 @@ pub(crate) const PERIOD_BASE: &str = "base";
 pub(crate) const SPENT: &str = "spent";
 pub(crate) const LIMIT_LEFT: &str = "left";
 pub(crate) const AVAILABLE: &str = "avail";
+pub(crate) const REFILL: &str = "refill";
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const RATE_REQUESTS: &str = "rate_n";
 pub(crate) const RATE_SECONDS: &str = "rate_s";
@@ -56,6 +57,7 @@ pub(crate) const PROVIDER: &str = "provider";
 pub(crate) const USAGE: &str = "usage";
 pub(crate) const ESTIMATED: &str = "estimated";
 pub(crate) const UNPAID: &str = "unpaid";
+pub(crate) const HOLD: &str = "hold";
 pub(crate) const DESCRIPTION: &str = "description";
 
 /// An idempotency item's attributes.

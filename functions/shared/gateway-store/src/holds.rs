@@ -24,13 +24,16 @@ use crate::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, PERIOD,
         PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SPENT, WINDOWS, flag, nanos, number, text,
     },
+    backoff::backoff,
     key_record::{KeyRecord, hold_value, key_item},
     random,
-    refill::RefillOutcome,
+    refill::{RefillOutcome, Shortage},
 };
 
 /// How often a hold is tried while funds, periods and windows change under it.
-pub(crate) const TRIES: usize = 32;
+pub(crate) const TRIES: u32 = 32;
+/// From this try on, a moment passes before the next: whoever meets so often should not meet again.
+const PATIENT_TRIES: u32 = 4;
 /// A key whose requests are only counted is swept when so many of its windows are over.
 const STALE_WINDOWS: usize = 8;
 /// How many keys' rhythms are remembered.
@@ -61,8 +64,7 @@ pub struct HoldRequest<'a> {
 pub struct PlacedHold {
     pub(crate) account: AccountId,
     pub(crate) key: KeyId,
-    pub(crate) id: RequestId,
-    pub(crate) amount: Nanos,
+    pub(crate) hold: Hold,
     pub(crate) stale_windows: Vec<u64>,
     /// Where the key stands in its rate window.
     pub rate: RateStanding,
@@ -164,12 +166,18 @@ impl Store {
         let HoldRequest { account, key, at, .. } = *wanted;
         let nonce = u32::from_be_bytes(random()?) % 1_000_000;
         let hold = Hold { id: wanted.id.clone(), amount: wanted.amount, expires: wanted.expires, nonce };
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt >= PATIENT_TRIES {
+                backoff(attempt - PATIENT_TRIES).await;
+            }
             let rhythm = self.rhythms.of(account, key);
             let record = match self.returned(self.place(wanted, &hold, rhythm)).await? {
                 Written::Yes(record) => {
-                    self.expire_in_passing(account, key, &record.allowance, at).await?;
-                    return Ok(HoldOutcome::Held(placed(wanted, &record.allowance)));
+                    // The request holds its funds: that another one's could not be freed is not its failure.
+                    if let Err(error) = self.expire_in_passing(account, key, &record.allowance, at).await {
+                        tracing::warn!(%error, "a hold past its time stays for now");
+                    }
+                    return Ok(HoldOutcome::Held(placed(wanted, &hold, &record.allowance)));
                 }
                 Written::No(None) => return Ok(HoldOutcome::KeyGone),
                 Written::No(Some(record)) => record,
@@ -177,8 +185,12 @@ impl Store {
             let allowance = &record.allowance;
             self.rhythms.learn(account, key, allowance);
             if let Some(there) = allowance.holds.get(wanted.id) {
-                let own = there.nonce == hold.nonce && there.amount == hold.amount;
-                return Ok(if own { HoldOutcome::Held(placed(wanted, allowance)) } else { HoldOutcome::AlreadyHeld });
+                let own = there.stamp() == hold.stamp();
+                return Ok(if own {
+                    HoldOutcome::Held(placed(wanted, &hold, allowance))
+                } else {
+                    HoldOutcome::AlreadyHeld
+                });
             }
             match refusal(wanted, allowance, rhythm) {
                 Some(Refusal::Deleted | Refusal::Expired) => return Ok(HoldOutcome::KeyGone),
@@ -189,9 +201,8 @@ impl Store {
                 Some(Refusal::PeriodOver) => self.period_begin(account, key, allowance, at).await?,
                 Some(Refusal::Short(missing)) => {
                     self.expire_in_passing(account, key, allowance, at).await?;
-                    if let RefillOutcome::Insufficient(standing) =
-                        self.refill(account, key, missing, hold.amount).await?
-                    {
+                    let shortage = Shortage { missing, hold: hold.amount, last: allowance.refill, at };
+                    if let RefillOutcome::Insufficient(standing) = self.refill(account, key, shortage).await? {
                         return Ok(HoldOutcome::InsufficientFunds {
                             free: standing.available(),
                             held: standing.held(),
@@ -262,7 +273,7 @@ impl Store {
 
     fn place(&self, wanted: &HoldRequest<'_>, hold: &Hold, rhythm: Rhythm) -> UpdateItemFluentBuilder {
         let mut condition = format!(
-            "{COUNTABLE} AND attribute_not_exists(#holds.#id) AND #period = :period AND #left >= :amount \
+            "{COUNTABLE} AND attribute_not_exists(#holds.#id) AND #period >= :period AND #left >= :amount \
              AND #avail >= :amount"
         );
         let mut update = self.counted(wanted.account, wanted.key, rhythm, wanted.at);
@@ -336,18 +347,25 @@ impl Store {
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let record = |item: &Attributes| KeyRecord::of(item).map(Box::new);
-        match update.send().await {
-            Ok(done) => {
-                let item = done.attributes.ok_or_else(|| StoreError::new("update_item", "the new item is missing"))?;
-                record(&item).map(Written::Yes)
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    refused.item().map(record).transpose().map(Written::No)
+        for attempt in 0..TRIES {
+            let error = match update.clone().send().await {
+                Ok(done) => {
+                    let item =
+                        done.attributes.ok_or_else(|| StoreError::new("update_item", "the new item is missing"))?;
+                    return record(&item).map(Written::Yes);
                 }
-                _ => Err(StoreError::of("update_item", error)),
-            },
+                Err(error) => error,
+            };
+            match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    return refused.item().map(record).transpose().map(Written::No);
+                }
+                // A transaction is on the item at this moment. The SDK does not try that again by itself.
+                Some(UpdateItemError::TransactionConflictException(_)) => backoff(attempt).await,
+                _ => return Err(StoreError::of("update_item", error)),
+            }
         }
+        Err(StoreError::new("update_item", "transactions were on the item at every try"))
     }
 }
 
@@ -359,12 +377,11 @@ pub(crate) enum Written {
     No(Option<Box<KeyRecord>>),
 }
 
-fn placed(wanted: &HoldRequest<'_>, allowance: &Allowance) -> PlacedHold {
+fn placed(wanted: &HoldRequest<'_>, hold: &Hold, allowance: &Allowance) -> PlacedHold {
     PlacedHold {
         account: wanted.account.clone(),
         key: wanted.key,
-        id: wanted.id.clone(),
-        amount: wanted.amount,
+        hold: hold.clone(),
         stale_windows: allowance.stale_windows(wanted.at),
         rate: allowance.rate_standing(wanted.at),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use gateway_core::{
     ids::{AccountId, KeyId, RequestId},
-    ledger::{Allowance, Hold, NO_PERIOD, UNLIMITED},
+    ledger::{Allowance, Hold, NO_PERIOD, Refill, UNLIMITED},
     limits::{Interval, RateLimit},
     moment::{Reset, UnixMs},
     money::Nanos,
@@ -16,7 +16,7 @@ use crate::{
     NewKey, StoreError,
     attributes::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, HOLDS, ITEM, Item, KEY, LAST_USED,
-        LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_REQUESTS, RATE_SECONDS, RESET,
+        LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_REQUESTS, RATE_SECONDS, REFILL, RESET,
         SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number, text,
     },
 };
@@ -68,6 +68,7 @@ impl KeyRecord {
             spent: Nanos::ZERO,
             limit_left: new.spend_limit.unwrap_or(UNLIMITED),
             available: Nanos::ZERO,
+            refill: None,
             holds: BTreeMap::new(),
         };
         Self {
@@ -180,6 +181,7 @@ fn allowance_of(item: &Item<'_>) -> Option<Allowance> {
         spent: item.nanos(SPENT),
         limit_left: item.nanos(LIMIT_LEFT),
         available: item.nanos(AVAILABLE),
+        refill: item.0.get(REFILL).and_then(refill_of),
         holds: holds.collect::<Option<_>>()?,
     })
 }
@@ -200,21 +202,91 @@ fn old_tokens_value(old_tokens: &BTreeMap<[u8; 32], UnixMs>) -> Option<Attribute
     (!blobs.is_empty()).then_some(AttributeValue::Bs(blobs))
 }
 
-/// `[amount, expiry and nonce]`. The expiry is in microseconds, whose last six digits are the nonce: a number of 16 digits
-/// takes 9 bytes, an attribute of its own would take more.
+/// Above every stamp.
+const STAMPS: i128 = 100_000_000_000;
+
+/// One number: the amount, and the stamp in its last eleven digits. Two numbers would take twice the bytes, and an item
+/// over a kilobyte costs every write of every request a unit more.
 pub(crate) fn hold_value(hold: &Hold) -> AttributeValue {
-    let stamp = hold.expires.seconds() * 1_000_000 + u64::from(hold.nonce);
-    AttributeValue::L(vec![nanos(hold.amount), number(stamp)])
+    number(i128::from(hold.amount.0) * STAMPS + i128::from(hold.stamp()))
 }
 
 /// The hold that [`hold_value`] wrote.
 fn hold_of(id: &str, value: &AttributeValue) -> Option<Hold> {
-    let parts = value.as_l().ok()?;
-    let stamp: u64 = as_number(parts.get(1)?)?;
-    Some(Hold {
-        id: RequestId::parse(id)?,
-        amount: Nanos(as_number(parts.first()?)?),
-        expires: UnixMs(stamp / 1_000_000 * 1000),
-        nonce: u32::try_from(stamp % 1_000_000).unwrap_or(0),
-    })
+    let packed: i128 = as_number(value)?;
+    let (amount, stamp) = (i64::try_from(packed / STAMPS).ok()?, u64::try_from(packed % STAMPS).ok()?);
+    Some(Hold::stamped(RequestId::parse(id)?, Nanos(amount), stamp))
+}
+
+/// `[amount, seconds since 1970]`.
+pub(crate) fn refill_value(refill: Refill) -> AttributeValue {
+    AttributeValue::L(vec![nanos(refill.amount), number(refill.at.seconds())])
+}
+
+fn refill_of(value: &AttributeValue) -> Option<Refill> {
+    let [amount, seconds] = value.as_l().ok()?.as_slice() else { return None };
+    Some(Refill { amount: Nanos(as_number(amount)?), at: UnixMs(as_number::<u64>(seconds)? * 1000) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: UnixMs = UnixMs(1_790_000_000_123);
+
+    /// What DynamoDB counts an attribute's value as, in bytes.
+    fn size(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(number) => 1 + number.trim_matches('0').len().div_ceil(2),
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::M(map) => 3 + map.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>(),
+            AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + size(value)).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
+    fn hold(n: u8) -> Hold {
+        let id = RequestId::new(AT, [n; 10]);
+        Hold { id, amount: Nanos(123_456_789), expires: UnixMs(AT.seconds() * 1000).plus_ms(960_000), nonce: 999_999 }
+    }
+
+    #[test]
+    fn a_hold_is_read_as_it_was_written() {
+        let written = hold(1);
+        assert_eq!(hold_of(written.id.as_str(), &hold_value(&written)), Some(written.clone()));
+        let most = Hold { amount: Nanos(i64::MAX), ..written };
+        assert_eq!(hold_of(most.id.as_str(), &hold_value(&most)), Some(most));
+    }
+
+    #[test]
+    fn a_key_with_15_requests_in_flight_costs_one_write_unit() {
+        let new = NewKey {
+            name: "production, checkout team".to_owned(),
+            key_type: KeyType::Proxy,
+            expires_at: Some(AT),
+            spend_limit: Some(Nanos::usd(2500)),
+            reset: Some(Reset::Monthly),
+            rate_limit: RateLimit::default(),
+            models: None,
+        };
+        let token = Token::from_random(KeyType::Proxy, [1; 32]);
+        let mut item = KeyRecord::fresh(&AccountId::from_random([1; 10]), KeyId(1), &new, &token, AT).attributes();
+        let holds = (0..15).map(|n| (hold(n).id.as_str().to_owned(), hold_value(&hold(n)))).collect();
+        let windows = (0..2).map(|n| ((AT.seconds() + n).to_string(), number(1000))).collect();
+        let refill = refill_value(Refill { amount: Nanos(1_234_567_891), at: AT });
+        let changed = [
+            (HOLDS, AttributeValue::M(holds)),
+            (WINDOWS, AttributeValue::M(windows)),
+            (REFILL, refill),
+            (LAST_USED, number(AT.0)),
+            (SPENT, number(1_234_567_891_011_u64)),
+            (PERIOD_BASE, number(1_034_567_891_011_u64)),
+            (LIMIT_LEFT, number(2_034_567_891_011_u64)),
+            (AVAILABLE, number(34_567_891_011_u64)),
+        ];
+        item.extend(changed.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
+        assert!(bytes <= 1024, "{bytes} bytes");
+    }
 }

@@ -17,7 +17,10 @@ use gateway_core::{
 
 use crate::{
     Idempotency, KeyRecord, Store, StoreError,
-    attributes::{ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, LAST_KEY, LIMIT_LEFT, SPENT, TOKEN, hash, nanos, number, text},
+    attributes::{
+        ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, LAST_KEY, LIMIT_LEFT, PERIOD, PERIOD_BASE, SPEND_LIMIT, SPENT, TOKEN,
+        hash, nanos, number, text,
+    },
     key_record::key_item,
     rewrite::Rewrite,
     transaction::{Transaction, built},
@@ -127,11 +130,17 @@ impl Store {
     /// # Errors
     /// The database did not answer.
     pub async fn key(&self, account: &AccountId, key: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.key_even_deleted(account, key).await?.filter(|record| !record.allowance.deleted))
+    }
+
+    pub(crate) async fn key_even_deleted(
+        &self,
+        account: &AccountId,
+        key: KeyId,
+    ) -> Result<Option<KeyRecord>, StoreError> {
         let found = self.client.get_item().table_name(&self.tables.accounts).consistent_read(true);
         let found = found.key(ACCOUNT, text(account.as_str())).key(ITEM, text(key_item(key))).send().await;
-        let found = found.map_err(|error| StoreError::of("key", error))?;
-        let record = found.item.as_ref().map(KeyRecord::of).transpose()?;
-        Ok(record.filter(|record| !record.allowance.deleted))
+        found.map_err(|error| StoreError::of("key", error))?.item.as_ref().map(KeyRecord::of).transpose()
     }
 
     /// Changes the key and its tokens together.
@@ -157,6 +166,9 @@ impl Store {
                 items.extend(self.token_rewrite(&token, &before.allowance, &after.allowance)?);
             }
             if self.transact("key_update", items).await?.is_done() {
+                if !after.allowance.active {
+                    self.funds_returned(account, key).await;
+                }
                 return Ok(UpdateOutcome::Updated(Box::new(after)));
             }
         }
@@ -219,19 +231,29 @@ impl Store {
                 items.push(self.token_delete(&token)?);
             }
             if self.transact("key_delete", items).await?.is_done() {
+                self.funds_returned(account, key).await;
                 return Ok(true);
             }
         }
         Err(StoreError::new("key_delete", "the key's item changed under every try"))
     }
 
+    /// The change is made whether or not the funds come back now: what stays is called back when it is needed.
+    async fn funds_returned(&self, account: &AccountId, key: KeyId) {
+        if let Err(error) = self.allowance_return(account, key).await {
+            tracing::warn!(%error, "a key's funds stay in its allowance for now");
+        }
+    }
+
     /// Writes what differs between `before` and `after`, and nothing else: a change of another attribute at the same time
-    /// stays. Fails if the key was rotated or deleted meanwhile, or if a limit's remainder was worked out from numbers
-    /// that have changed. None if nothing differs.
+    /// stays, and requests that run meanwhile keep moving the limit's remainder, which is changed by a difference. Fails if
+    /// the key was rotated or deleted meanwhile, or if its limit or period has changed. None if nothing differs.
     fn key_rewrite(&self, before: &KeyRecord, after: &KeyRecord) -> Result<Option<TransactWriteItem>, StoreError> {
         let mut rewrite = Rewrite::default();
         for ((name, old), (_, new)) in before.changeable().into_iter().zip(after.changeable()) {
-            if old != new {
+            if old != new && name == LIMIT_LEFT {
+                rewrite.add(name, nanos(after.allowance.limit_left - before.allowance.limit_left));
+            } else if old != new {
                 rewrite.set_or_remove(name, new);
             }
         }
@@ -240,9 +262,14 @@ impl Store {
         }
         rewrite.expect(TOKEN, hash(&before.token));
         rewrite.expect_none(DELETED);
-        if before.allowance.limit_left != after.allowance.limit_left {
-            rewrite.expect(LIMIT_LEFT, nanos(before.allowance.limit_left));
-            rewrite.expect(SPENT, nanos(before.allowance.spent));
+        let (old, new) = (&before.allowance, &after.allowance);
+        if old.spend_limit != new.spend_limit {
+            rewrite.expect_or_none(SPEND_LIMIT, old.spend_limit.map(nanos));
+        }
+        if old.reset != new.reset {
+            rewrite.expect(SPENT, nanos(old.spent));
+            rewrite.expect(PERIOD_BASE, nanos(old.period_base));
+            rewrite.expect(PERIOD, text(&old.period));
         }
         let update = rewrite.update(Update::builder().table_name(&self.tables.accounts));
         let update = update.key(ACCOUNT, text(after.account.as_str())).key(ITEM, text(key_item(after.id))).build();

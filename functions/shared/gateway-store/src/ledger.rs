@@ -13,8 +13,8 @@ use gateway_core::{
 use crate::{
     Store, StoreError,
     attributes::{
-        ACCOUNT, AMOUNT, Attributes, DESCRIPTION, ENTRY, ESTIMATED, Item, KEY, KIND, MODEL, PROVIDER, UNPAID, USAGE,
-        flag, nanos, number, text,
+        ACCOUNT, AMOUNT, Attributes, DESCRIPTION, ENTRY, ESTIMATED, HOLD, Item, KEY, KIND, MODEL, PROVIDER, UNPAID,
+        USAGE, flag, nanos, number, text,
     },
 };
 
@@ -191,6 +191,9 @@ pub(crate) fn attributes_of(entry: &Entry) -> Attributes {
             item.insert(UNPAID.to_owned(), nanos(served.unpaid));
         }
     }
+    if let Some(hold) = entry.hold {
+        item.insert(HOLD.to_owned(), number(hold));
+    }
     if let Some(description) = &entry.description {
         item.insert(DESCRIPTION.to_owned(), text(description));
     }
@@ -213,6 +216,7 @@ fn entry_of(attributes: &Attributes) -> Option<Entry> {
         id: RequestId::parse(item.text(ENTRY)?)?,
         kind: EntryKind::parse(item.text(KIND)?)?,
         amount: item.nanos(AMOUNT),
+        hold: item.number(HOLD),
         served,
         description: item.text(DESCRIPTION).map(str::to_owned),
     })

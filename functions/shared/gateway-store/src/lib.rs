@@ -8,6 +8,7 @@
 
 mod accounts;
 mod attributes;
+mod backoff;
 mod configuration;
 mod holds;
 mod idempotency;

@@ -3,47 +3,66 @@
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use gateway_core::{
     ids::{AccountId, KeyId},
-    ledger,
+    ledger::{self, Refill},
+    moment::UnixMs,
     money::Nanos,
 };
 
 use crate::{
     Store, StoreError,
     accounts::Standing,
-    attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, nanos, text},
-    key_record::key_item,
+    attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, REFILL, nanos, text},
+    holds::TRIES,
+    key_record::{key_item, refill_value},
     transaction::{Transaction, built},
 };
+
+/// What an allowance is short of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shortage {
+    /// What is missing for the hold.
+    pub(crate) missing: Nanos,
+    /// The hold.
+    pub(crate) hold: Nanos,
+    /// The allowance's last refill.
+    pub(crate) last: Option<Refill>,
+    /// Now.
+    pub(crate) at: UnixMs,
+}
 
 /// How a refill ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RefillOutcome {
-    /// The allowance got what it lacked, or another refill changed the funds meanwhile: try the hold again.
+    /// The allowance got what it lacked, or the funds changed meanwhile: try the hold again.
     TryAgain,
     /// The account's free funds do not cover the hold. The account as it stood.
     Insufficient(Box<Standing>),
 }
 
 impl Store {
-    /// Moves funds to the key's allowance, which lacks `missing` for a hold of `hold`. Where the balance is short, what
-    /// lies idle in the account's other allowances is called back first.
+    /// Moves funds to the key's allowance. Where the balance is short, holds of dead requests are ended and what lies
+    /// idle in the account's other allowances is called back first.
     pub(crate) async fn refill(
         &self,
         account: &AccountId,
         key: KeyId,
-        missing: Nanos,
-        hold: Nanos,
+        shortage: Shortage,
     ) -> Result<RefillOutcome, StoreError> {
+        let Shortage { missing, hold, last, at } = shortage;
         let balance = self.account(account).await?.map_or(Nanos::ZERO, |account| account.balance);
-        if let Some(amount) = ledger::refill(balance, missing, hold) {
-            self.funds_move(account, key, amount).await?;
+        if let Some(amount) = ledger::refill(balance, missing, hold, last, at) {
+            self.funds_move(account, key, amount, Some(Refill { amount, at })).await?;
             return Ok(RefillOutcome::TryAgain);
         }
-        let Some(standing) = self.account_standing(account).await? else {
-            return Err(StoreError::new("refill", "the account does not exist"));
-        };
+        let standing = self.standing(account).await?;
         if standing.available() < hold {
-            return Ok(RefillOutcome::Insufficient(Box::new(standing)));
+            for dead in &standing.keys {
+                self.expire_in_passing(account, dead.id, &dead.allowance, at).await?;
+            }
+            // Funds move while the items are read one after the other. What two reads agree on was so at one moment.
+            let again = self.standing(account).await?;
+            let still = again.funds().eq(standing.funds());
+            return Ok(if still { RefillOutcome::Insufficient(Box::new(again)) } else { RefillOutcome::TryAgain });
         }
         let mut wanted = missing - standing.account.balance;
         for other in standing.keys.iter().filter(|other| other.id != key) {
@@ -51,29 +70,64 @@ impl Store {
                 break;
             }
             let amount = other.allowance.available;
-            if amount > Nanos::ZERO && self.funds_move(account, other.id, -amount).await?.is_done() {
+            if amount > Nanos::ZERO && self.funds_move(account, other.id, -amount, None).await?.is_done() {
                 wanted = wanted - amount;
             }
         }
         Ok(RefillOutcome::TryAgain)
     }
 
+    /// Gives the idle funds of a key that is switched off or deleted back to the balance. Nothing is wrong until then:
+    /// another key that runs short would call them back.
+    ///
+    /// # Errors
+    /// The database did not answer, or the key's funds changed under every try.
+    pub async fn allowance_return(&self, account: &AccountId, key: KeyId) -> Result<(), StoreError> {
+        for _ in 0..TRIES {
+            let stranded =
+                self.key_even_deleted(account, key).await?.map_or(Nanos::ZERO, |key| key.allowance.stranded());
+            if stranded <= Nanos::ZERO || self.funds_move(account, key, -stranded, None).await?.is_done() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::new("allowance_return", "the key's funds changed under every try"))
+    }
+
+    async fn standing(&self, account: &AccountId) -> Result<Standing, StoreError> {
+        let standing = self.account_standing(account).await?;
+        standing.ok_or_else(|| StoreError::new("refill", "the account does not exist"))
+    }
+
     /// Moves `amount` from the balance to the key's allowance, or back if it is negative, if the side it leaves has it.
-    async fn funds_move(&self, account: &AccountId, key: KeyId, amount: Nanos) -> Result<Transaction, StoreError> {
-        let side = |item: String, attribute: &str, change: Nanos| {
+    async fn funds_move(
+        &self,
+        account: &AccountId,
+        key: KeyId,
+        amount: Nanos,
+        refill: Option<Refill>,
+    ) -> Result<Transaction, StoreError> {
+        let side = |item: String, attribute: &str, change: Nanos, refill: Option<Refill>| {
             let update = Update::builder()
                 .table_name(&self.tables.accounts)
                 .key(ACCOUNT, text(account.as_str()))
                 .key(ITEM, text(item))
-                .update_expression("SET #funds = #funds + :change")
                 .condition_expression("#funds >= :least")
                 .expression_attribute_names("#funds", attribute)
                 .expression_attribute_values(":change", nanos(change))
-                .expression_attribute_values(":least", nanos((-change).max(Nanos::ZERO)))
-                .build();
-            Ok(TransactWriteItem::builder().update(built("funds_move", update)?).build())
+                .expression_attribute_values(":least", nanos((-change).max(Nanos::ZERO)));
+            let update = match refill {
+                Some(refill) => update
+                    .update_expression("SET #funds = #funds + :change, #refill = :refill")
+                    .expression_attribute_names("#refill", REFILL)
+                    .expression_attribute_values(":refill", refill_value(refill)),
+                None => update.update_expression("SET #funds = #funds + :change"),
+            };
+            Ok(TransactWriteItem::builder().update(built("funds_move", update.build())?).build())
         };
-        let items = vec![side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount)?, side(key_item(key), AVAILABLE, amount)?];
+        let items = vec![
+            side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount, None)?,
+            side(key_item(key), AVAILABLE, amount, refill)?,
+        ];
         self.transact("funds_move", items).await
     }
 }

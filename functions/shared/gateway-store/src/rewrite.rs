@@ -32,6 +32,12 @@ impl Rewrite {
         }
     }
 
+    /// Adds to a number, whatever it is by then.
+    pub(crate) fn add(&mut self, attribute: &'static str, difference: AttributeValue) {
+        let (name, value) = (self.name(attribute), self.value(difference));
+        self.sets.push(format!("{name} = {name} + {value}"));
+    }
+
     pub(crate) fn expect(&mut self, attribute: &'static str, value: AttributeValue) {
         let (name, value) = (self.name(attribute), self.value(value));
         self.conditions.push(format!("{name} = {value}"));
@@ -40,6 +46,13 @@ impl Rewrite {
     pub(crate) fn expect_none(&mut self, attribute: &'static str) {
         let name = self.name(attribute);
         self.conditions.push(format!("attribute_not_exists({name})"));
+    }
+
+    pub(crate) fn expect_or_none(&mut self, attribute: &'static str, value: Option<AttributeValue>) {
+        match value {
+            Some(value) => self.expect(attribute, value),
+            None => self.expect_none(attribute),
+        }
     }
 
     fn name(&mut self, attribute: &'static str) -> String {

@@ -3,7 +3,7 @@
 use gateway_core::{
     catalogue::Endpoint,
     ids::{AccountId, KeyId},
-    ledger::{Allowance, Entry, EntryKind, Served},
+    ledger::{Allowance, Entry, EntryKind, Hold, Served},
     moment::UnixMs,
     money::Nanos,
     pricing,
@@ -13,8 +13,10 @@ use gateway_core::{
 use crate::{
     PlacedHold, Store, StoreError,
     attributes::{AVAILABLE, HOLDS, LIMIT_LEFT, SPENT, WINDOWS, nanos},
+    backoff::steadfast,
     holds::{TRIES, Written},
-    refill::RefillOutcome,
+    key_record::hold_value,
+    refill::{RefillOutcome, Shortage},
 };
 
 /// How settling ended.
@@ -45,55 +47,58 @@ impl Store {
             return Ok(Nanos::ZERO);
         };
         let cost = pricing::cost(&endpoint.prices, endpoint.model.markup, &metered.usage);
-        let hold = if cost > hold.amount { &self.hold_extend(hold, cost).await? } else { hold };
-        let charged = cost.min(hold.amount);
+        let hold = if cost > hold.hold.amount { &self.hold_extend(hold, cost).await? } else { hold };
+        let charged = cost.min(hold.hold.amount);
         let (model, provider) = (endpoint.model.id.clone(), endpoint.provider.name.clone());
         let served = Served { key: hold.key, model, provider, metered, unpaid: cost - charged };
-        self.hold_settle(hold, charged, served).await.map(|_| charged)
+        Ok(match self.hold_settle(hold, charged, served).await? {
+            SettleOutcome::Charged | SettleOutcome::AlreadyCharged => charged,
+            SettleOutcome::Expired => Nanos::ZERO,
+        })
     }
 
     /// Makes a hold cover `cost`, which the provider bills although it is more than a request can cost (its bug or ours).
     /// What neither the key's limit nor the account's free funds cover is not held: no balance and no limit is passed,
     /// and the entry says what stayed unpaid.
-    async fn hold_extend(&self, hold: &PlacedHold, cost: Nanos) -> Result<PlacedHold, StoreError> {
-        tracing::error!(
-            request_id = hold.id.as_str(),
-            cost_nanos = cost.0,
-            held_nanos = hold.amount.0,
-            "cost over hold"
-        );
+    async fn hold_extend(&self, placed: &PlacedHold, cost: Nanos) -> Result<PlacedHold, StoreError> {
+        let PlacedHold { account, key, hold, .. } = placed;
+        let (cost_nanos, held_nanos) = (cost.0, hold.amount.0);
+        tracing::error!(request_id = hold.id.as_str(), cost_nanos, held_nanos, "cost over hold");
+        let of = |amount| PlacedHold { hold: Hold { amount, ..hold.clone() }, ..placed.clone() };
         let mut more = cost - hold.amount;
         for _ in 0..TRIES {
-            let update = self.key_update_item(&hold.account, hold.key);
+            let extended = of(hold.amount + more);
+            let update = self.key_update_item(account, *key);
             let update = update
-                .update_expression("SET #holds.#id[0] = :amount, #avail = #avail - :more, #left = #left - :more")
-                .condition_expression("#holds.#id[0] = :before AND #avail >= :more AND #left >= :more")
+                .update_expression("SET #holds.#id = :extended, #avail = #avail - :more, #left = #left - :more")
+                .condition_expression("#holds.#id = :hold AND #avail >= :more AND #left >= :more")
                 .expression_attribute_names("#holds", HOLDS)
                 .expression_attribute_names("#id", hold.id.as_str())
                 .expression_attribute_names("#avail", AVAILABLE)
                 .expression_attribute_names("#left", LIMIT_LEFT)
-                .expression_attribute_values(":before", nanos(hold.amount))
-                .expression_attribute_values(":amount", nanos(hold.amount + more))
+                .expression_attribute_values(":hold", hold_value(hold))
+                .expression_attribute_values(":extended", hold_value(&extended.hold))
                 .expression_attribute_values(":more", nanos(more));
             let record = match self.returned(update).await? {
-                Written::Yes(_) => return Ok(PlacedHold { amount: hold.amount + more, ..hold.clone() }),
-                Written::No(None) => return Ok(hold.clone()),
+                Written::Yes(_) => return Ok(extended),
+                Written::No(None) => return Ok(placed.clone()),
                 Written::No(Some(record)) => record,
             };
             let allowance = &record.allowance;
-            match allowance.holds.get(&hold.id) {
-                // Extended before, and the reply was lost; or ended by somebody else.
-                Some(there) if there.amount != hold.amount => {
-                    return Ok(PlacedHold { amount: there.amount, ..hold.clone() });
-                }
-                None => return Ok(hold.clone()),
+            match allowance.holds.get(&hold.id).filter(|there| there.stamp() == hold.stamp()) {
+                // Extended before, and the reply was lost.
+                Some(there) if there.amount != hold.amount => return Ok(of(there.amount)),
+                // Ended by somebody else.
+                None => return Ok(placed.clone()),
                 Some(_) => {}
             }
             more = more.min(allowance.limit_left.max(Nanos::ZERO));
             let missing = more - allowance.available;
+            // The expiry, which lies ahead, would end what runs: the request's own time is all that is known here.
+            let at = hold.id.at();
             if missing > Nanos::ZERO
                 && let RefillOutcome::Insufficient(standing) =
-                    self.refill(&hold.account, hold.key, missing, more).await?
+                    self.refill(account, *key, Shortage { missing, hold: more, last: None, at }).await?
             {
                 more = more.min(standing.available());
             }
@@ -104,24 +109,17 @@ impl Store {
     /// Charges a request: the ledger entry first, which is the commit point, then the allowance.
     ///
     /// # Errors
-    /// The database did not answer. Call it again, for as long as the hold has not expired.
+    /// The database did not answer, however often it was asked. Call it again, for as long as the hold has not expired.
     pub async fn hold_settle(
         &self,
-        hold: &PlacedHold,
+        placed: &PlacedHold,
         cost: Nanos,
         served: Served,
     ) -> Result<SettleOutcome, StoreError> {
-        let entry = Entry {
-            account: hold.account.clone(),
-            id: hold.id.clone(),
-            kind: EntryKind::Usage,
-            amount: -cost,
-            served: Some(served),
-            description: None,
-        };
-        let there = self.ledger_append(&entry).await?;
-        let charged = there.as_ref().map_or(cost, |there| -there.amount);
-        self.hold_end(hold, charged).await?;
+        let entry = placed.entry(EntryKind::Usage, -cost, Some(served));
+        let there = steadfast(|| self.ledger_append(&entry)).await?;
+        let charged = there.as_ref().map_or(cost, |there| charged_for(&placed.hold, there));
+        self.hold_ended(placed, charged).await;
         Ok(match there.map(|there| there.kind) {
             None => SettleOutcome::Charged,
             Some(EntryKind::Expired) => SettleOutcome::Expired,
@@ -132,35 +130,64 @@ impl Store {
     /// Gives a hold's funds back: the request failed and costs nothing. If the database does not answer, the hold is
     /// released when it expires, so there is nothing more that a caller could do.
     pub async fn hold_release(&self, hold: &PlacedHold) {
-        if let Err(error) = self.hold_end(hold, Nanos::ZERO).await {
-            tracing::error!(request_id = hold.id.as_str(), %error, "a hold was not released and waits for its expiry");
+        self.hold_ended(hold, Nanos::ZERO).await;
+    }
+
+    /// Ends a hold whose request is decided: its entry is in the ledger, or there is nothing to charge. That a database
+    /// which does not answer leaves the hold changes nothing about it: whoever expires it comes to the same end.
+    async fn hold_ended(&self, placed: &PlacedHold, charged: Nanos) {
+        if let Err(error) = steadfast(|| self.hold_end(placed, charged)).await {
+            tracing::error!(request_id = placed.hold.id.as_str(), %error, "a hold waits for its expiry");
         }
     }
 
     /// Removes the hold and gives back what of it was not charged. Nothing happens if it is not there any more.
-    async fn hold_end(&self, hold: &PlacedHold, charged: Nanos) -> Result<(), StoreError> {
-        let back = hold.amount - charged;
+    async fn hold_end(&self, placed: &PlacedHold, charged: Nanos) -> Result<(), StoreError> {
+        let mut hold = placed.hold.clone();
+        for _ in 0..TRIES {
+            let allowance = match self.hold_remove(placed, &hold, charged).await? {
+                Written::Yes(record) => {
+                    if record.allowance.stranded() > Nanos::ZERO {
+                        self.allowance_return(&placed.account, placed.key).await?;
+                    }
+                    return Ok(());
+                }
+                Written::No(None) => return Ok(()),
+                Written::No(Some(record)) => record.allowance,
+            };
+            match allowance.holds.get(&hold.id) {
+                // Extended since it was read.
+                Some(there) if there.stamp() == hold.stamp() => hold.amount = there.amount,
+                // Ended before; what may stand there is of another delivery.
+                _ => return Ok(()),
+            }
+        }
+        Err(StoreError::new("hold_end", "the hold changed under every try"))
+    }
+
+    async fn hold_remove(&self, placed: &PlacedHold, hold: &Hold, charged: Nanos) -> Result<Written, StoreError> {
         let mut removed = "REMOVE #holds.#id".to_owned();
-        let mut update = self.key_update_item(&hold.account, hold.key);
-        for (n, window) in hold.stale_windows.iter().enumerate() {
+        let mut update = self.key_update_item(&placed.account, placed.key);
+        for (n, window) in placed.stale_windows.iter().enumerate() {
             removed.push_str(&format!(", #windows.#w{n}"));
             update = update.expression_attribute_names(format!("#w{n}"), window.to_string());
         }
-        if !hold.stale_windows.is_empty() {
+        if !placed.stale_windows.is_empty() {
             update = update.expression_attribute_names("#windows", WINDOWS);
         }
         let set = "SET #avail = #avail + :back, #left = #left + :back, #spent = #spent + :charged";
         let update = update
             .update_expression(format!("{set} {removed}"))
-            .condition_expression("attribute_exists(#holds.#id)")
+            .condition_expression("#holds.#id = :hold")
             .expression_attribute_names("#holds", HOLDS)
             .expression_attribute_names("#id", hold.id.as_str())
             .expression_attribute_names("#avail", AVAILABLE)
             .expression_attribute_names("#left", LIMIT_LEFT)
             .expression_attribute_names("#spent", SPENT)
-            .expression_attribute_values(":back", nanos(back))
+            .expression_attribute_values(":hold", hold_value(hold))
+            .expression_attribute_values(":back", nanos(hold.amount - charged))
             .expression_attribute_values(":charged", nanos(charged));
-        self.returned(update).await.map(|_| ())
+        self.returned(update).await
     }
 
     /// Ends the holds of requests whose process died: charged if their entry is in the ledger, released if not.
@@ -171,26 +198,27 @@ impl Store {
         allowance: &Allowance,
         at: UnixMs,
     ) -> Result<(), StoreError> {
-        for expired in allowance.holds.values().filter(|hold| hold.expires <= at) {
-            let entry = Entry {
-                account: account.clone(),
-                id: expired.id.clone(),
-                kind: EntryKind::Expired,
-                amount: Nanos::ZERO,
-                served: None,
-                description: None,
-            };
-            let charged = self.ledger_append(&entry).await?.map_or(Nanos::ZERO, |there| -there.amount);
-            let hold = PlacedHold {
-                account: account.clone(),
-                key,
-                id: expired.id.clone(),
-                amount: expired.amount,
-                stale_windows: Vec::new(),
-                rate: allowance.rate_standing(at),
-            };
-            self.hold_end(&hold, charged).await?;
+        for hold in allowance.holds.values().filter(|hold| hold.expires <= at) {
+            let (account, hold) = (account.clone(), hold.clone());
+            let rate = allowance.rate_standing(at);
+            let placed = PlacedHold { account, key, hold, stale_windows: Vec::new(), rate };
+            let there = self.ledger_append(&placed.entry(EntryKind::Expired, Nanos::ZERO, None)).await?;
+            let charged = there.map_or(Nanos::ZERO, |there| charged_for(&placed.hold, &there));
+            self.hold_end(&placed, charged).await?;
         }
         Ok(())
     }
+}
+
+impl PlacedHold {
+    fn entry(&self, kind: EntryKind, amount: Nanos, served: Option<Served>) -> Entry {
+        let (account, id, hold) = (self.account.clone(), self.hold.id.clone(), Some(self.hold.stamp()));
+        Entry { account, id, kind, amount, hold, served, description: None }
+    }
+}
+
+/// What the entry under a hold's request charges to this hold: nothing if it settled another one, that is if the platform
+/// delivered the request twice.
+fn charged_for(hold: &Hold, entry: &Entry) -> Nanos {
+    if entry.hold == Some(hold.stamp()) { -entry.amount } else { Nanos::ZERO }
 }

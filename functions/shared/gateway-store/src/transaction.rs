@@ -3,9 +3,9 @@
 use aws_sdk_dynamodb::{operation::transact_write_items::TransactWriteItemsError, types::TransactWriteItem};
 use aws_smithy_types::error::operation::BuildError;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, backoff::backoff};
 
-const TRANSACTION_TRIES: usize = 10;
+const TRANSACTION_TRIES: u32 = 10;
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Store {
         operation: &'static str,
         items: Vec<TransactWriteItem>,
     ) -> Result<Transaction, StoreError> {
-        for _ in 0..TRANSACTION_TRIES {
+        for attempt in 0..TRANSACTION_TRIES {
             let sent = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await;
             let Err(error) = sent else { return Ok(Transaction::Done) };
             let canceled = error.as_service_error().and_then(|service| match service {
@@ -48,7 +48,8 @@ impl Store {
             if let Some(index) = failed {
                 return Ok(Transaction::ConditionFailed(index));
             }
-            // Another transaction was on one of the items: nothing was written, so the same may be tried again.
+            // Another write was on one of the items: nothing was written, so the same may be tried again.
+            backoff(attempt).await;
         }
         Err(StoreError::new(operation, "the transaction was cancelled by others every time"))
     }
