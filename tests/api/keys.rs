@@ -1,6 +1,7 @@
 //! `/api/keys`: list, show, create, change, delete.
 
 mod idempotency;
+mod lanes;
 mod rotation;
 mod together;
 

@@ -1,6 +1,6 @@
 //! Over HTTP, through the authorizer, against a scripted provider: one file a function, and what concerns them all.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod auth_key;
 mod authorizer;

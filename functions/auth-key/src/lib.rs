@@ -42,15 +42,18 @@ struct KeyInfo {
 /// 401, 403 and 429 of the key; 500.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = request.caller()?;
-    let (key, rate) = app.store.key_count(&caller.account, caller.key, request.at).await?.counted()?;
+    let (lane, rate) = app.store.key_count(&caller.account, caller.key, request.at).await?.counted()?;
     request.record.counted(rate);
     let standing = app.store.account_standing(&caller.account).await?;
     let standing = standing.ok_or_else(|| ApiError::internal("the key's account does not exist"))?;
+    let (balance, is_free_tier) = (standing.balance(), standing.account.paid_in == Nanos::ZERO);
+    // What was counted is one lane; the key is all of them.
+    let key = standing.keys.into_iter().find(|key| key.id == lane.id).unwrap_or(*lane);
     let data = KeyInfo {
         label: key.name,
         usage: key.allowance.spent,
-        limit: standing.balance(),
-        is_free_tier: standing.account.paid_in == Nanos::ZERO,
+        limit: balance,
+        is_free_tier,
         rate_limit: key.allowance.rate_limit,
         spend_limit: key.allowance.spend_limit,
         spend_limit_remaining: key.allowance.limit_remaining(request.at),

@@ -26,6 +26,10 @@ const REFILL_REQUESTS: i64 = 64;
 /// A refill that lasts for less than this is followed by one of twice its size.
 const REFILL_LASTS_MS: u64 = 60_000;
 
+/// Requests per second that a lane is meant for.
+const LANE_REQUESTS_PER_S: u32 = 250;
+/// A key's lanes at the most.
+const MOST_LANES: u32 = 16;
 /// Nonces are below this.
 const NONCES: u64 = 1_000_000;
 /// No hold lasts longer: more than a day.
@@ -81,6 +85,10 @@ pub struct Allowance {
     pub models: Option<BTreeSet<String>>,
     /// Its rate limit.
     pub rate_limit: RateLimit,
+    /// What of it this lane may take.
+    pub rate_share: u32,
+    /// The key's lanes: parts of its allowance, each in an item of its own, that requests are spread over.
+    pub lanes: u32,
     /// Requests counted per window; the key is the window's start in seconds.
     pub windows: BTreeMap<u64, u32>,
     /// The most it may spend in a period.
@@ -163,7 +171,9 @@ impl Allowance {
     pub fn rate_standing(&self, at: UnixMs) -> RateStanding {
         let RateLimit { requests, interval } = self.rate_limit;
         let used = self.windows.get(&interval.window(at)).copied().unwrap_or(0);
-        RateStanding { limit: requests, remaining: requests.saturating_sub(used), reset_s: interval.seconds_left(at) }
+        // What the other lanes have is not known here; requests are spread evenly.
+        let remaining = self.rate_share.saturating_sub(used).saturating_mul(self.lanes).min(requests);
+        RateStanding { limit: requests, remaining, reset_s: interval.seconds_left(at) }
     }
 
     /// The windows that nobody counts in any more. The one just over stays for requests whose clock is behind: once
@@ -218,6 +228,18 @@ pub fn refill(balance: Nanos, missing: Nanos, hold: Nanos, last: Option<Refill>,
     let brief = last.filter(|last| at < last.at.plus_ms(REFILL_LASTS_MS)).map_or(0, |last| last.amount.0);
     let ahead = hold.0.saturating_mul(REFILL_REQUESTS).max(brief.saturating_mul(2));
     (balance >= missing).then(|| Nanos(missing.0.max(ahead.min(balance.0 / REFILL_FRACTION))))
+}
+
+/// How many lanes a key has. An item takes a thousand writes a second, which is 500 requests: a key that may make more
+/// than half of that gets a second lane. A spend limit is one number in one item, so a key that has one keeps to one lane.
+pub fn lanes(rate_limit: RateLimit, spend_limit: Option<Nanos>) -> u32 {
+    let per_lane = LANE_REQUESTS_PER_S.saturating_mul(rate_limit.interval.seconds);
+    if spend_limit.is_some() { 1 } else { rate_limit.requests.div_ceil(per_lane).clamp(1, MOST_LANES) }
+}
+
+/// What lane `lane` of `lanes` may take of a rate limit.
+pub fn rate_share(requests: u32, lane: u32, lanes: u32) -> u32 {
+    requests / lanes + u32::from(lane < requests % lanes)
 }
 
 /// What an entry of the ledger is about.
@@ -302,6 +324,8 @@ mod tests {
             expires_at: None,
             models: None,
             rate_limit: RateLimit::default(),
+            rate_share: 1000,
+            lanes: 1,
             windows: BTreeMap::new(),
             spend_limit: None,
             reset: None,
@@ -385,6 +409,19 @@ mod tests {
         assert_eq!(daily.hold_refusal(Nanos(1), &[], 10, day_before), None);
         assert!(daily.period_over(AT.plus_ms(86_400_000)));
         assert_eq!(daily.period_spent(AT.plus_ms(86_400_000)), Nanos::ZERO);
+    }
+
+    #[test]
+    fn lanes_share_a_rate_limit_and_a_spend_limit_wants_one() {
+        let rate = |requests, seconds| RateLimit { requests, interval: crate::limits::Interval { seconds } };
+        assert_eq!(lanes(RateLimit::default(), None), 1);
+        assert_eq!(lanes(rate(2500, 10), None), 1);
+        assert_eq!(lanes(rate(2501, 10), None), 2);
+        assert_eq!(lanes(rate(u32::MAX, 1), None), MOST_LANES);
+        assert_eq!(lanes(rate(u32::MAX, 1), Some(Nanos(1))), 1);
+        for (requests, lanes) in [(10, 3), (2501, 2), (5, 16), (1, 1)] {
+            assert_eq!((0..lanes).map(|lane| rate_share(requests, lane, lanes)).sum::<u32>(), requests);
+        }
     }
 
     #[test]

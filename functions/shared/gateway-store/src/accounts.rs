@@ -42,14 +42,16 @@ pub struct Account {
 pub struct Standing {
     /// The account's own item.
     pub account: Account,
-    /// Every key.
+    /// Every key, with what all its lanes have and hold.
     pub keys: Vec<KeyRecord>,
+    /// Every lane of every key: the items as they are.
+    pub lanes: Vec<KeyRecord>,
 }
 
 impl Standing {
     /// What running requests hold.
     pub fn held(&self) -> Nanos {
-        self.keys.iter().map(|key| key.allowance.held()).sum()
+        self.lanes.iter().map(|lane| lane.allowance.held()).sum()
     }
 
     /// What a request could be paid from.
@@ -59,7 +61,7 @@ impl Standing {
 
     /// Where the free funds lie: the balance, then each allowance.
     pub(crate) fn funds(&self) -> impl Iterator<Item = Nanos> + '_ {
-        std::iter::once(self.account.balance).chain(self.keys.iter().map(|key| key.allowance.available))
+        std::iter::once(self.account.balance).chain(self.lanes.iter().map(|lane| lane.allowance.available))
     }
 
     /// All that is not charged yet: available and held.
@@ -146,16 +148,17 @@ impl Store {
         let query = query.expression_attribute_values(":first", text(ACCOUNT_ITEM));
         let query = query.expression_attribute_values(":last", text(format!("{KEY_ITEMS}~")));
         let mut pages = query.into_paginator().items().send();
-        let (mut account, mut keys) = (None, Vec::new());
+        let (mut account, mut lanes) = (None, Vec::new());
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| StoreError::of("account_standing", error))?;
             match Item(&item).text(ITEM) {
                 Some(ACCOUNT_ITEM) => account = account_of(&item),
-                Some(name) if name.starts_with(KEY_ITEMS) => keys.push(KeyRecord::of(&item)?),
+                Some(name) if name.starts_with(KEY_ITEMS) => lanes.push(KeyRecord::of(&item)?),
                 _ => {}
             }
         }
-        Ok(account.map(|account| Standing { account, keys }))
+        let keys = lanes.chunk_by(|a, b| a.id == b.id).filter_map(KeyRecord::merged).collect();
+        Ok(account.map(|account| Standing { account, keys, lanes }))
     }
 
     /// Credits the account, once per entry id. False if that entry was there already or the account is not.

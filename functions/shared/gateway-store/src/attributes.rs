@@ -41,6 +41,8 @@ pub(crate) const REFILL: &str = "refill";
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const RATE_REQUESTS: &str = "rate_n";
 pub(crate) const RATE_SECONDS: &str = "rate_s";
+pub(crate) const RATE_ALL: &str = "rate_all";
+pub(crate) const LANES: &str = "lanes";
 pub(crate) const WINDOWS: &str = "windows";
 
 /// A token's item and its attributes.

@@ -25,7 +25,7 @@ use crate::{
         PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SPENT, WINDOWS, flag, nanos, number, text,
     },
     backoff::backoff,
-    key_record::{KeyRecord, hold_value, key_item},
+    key_record::{KeyRecord, Lane, hold_value},
     random,
     refill::{RefillOutcome, Shortage},
 };
@@ -63,7 +63,7 @@ pub struct HoldRequest<'a> {
 #[must_use = "a hold that is neither settled nor released keeps funds until it expires"]
 pub struct PlacedHold {
     pub(crate) account: AccountId,
-    pub(crate) key: KeyId,
+    pub(crate) lane: Lane,
     pub(crate) hold: Hold,
     pub(crate) stale_windows: Vec<u64>,
     /// Where the key stands in its rate window.
@@ -112,7 +112,7 @@ pub enum CountOutcome {
     KeyGone,
 }
 
-/// The rate interval and reset of each key as last seen, so that one write is right at once in nearly every case.
+/// The rate interval, reset and lanes of each key as last seen, so that one write is right at once in nearly every case.
 #[derive(Debug, Default)]
 pub(crate) struct Rhythms(Mutex<HashMap<(AccountId, KeyId), Rhythm>>);
 
@@ -120,16 +120,18 @@ pub(crate) struct Rhythms(Mutex<HashMap<(AccountId, KeyId), Rhythm>>);
 struct Rhythm {
     interval_seconds: u32,
     reset: Option<Reset>,
+    lanes: u32,
 }
 
 impl Rhythms {
     fn of(&self, account: &AccountId, key: KeyId) -> Rhythm {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(account.clone(), key)).copied();
-        known.unwrap_or(Rhythm { interval_seconds: RateLimit::default().interval.seconds, reset: None })
+        known.unwrap_or(Rhythm { interval_seconds: RateLimit::default().interval.seconds, reset: None, lanes: 1 })
     }
 
     fn learn(&self, account: &AccountId, key: KeyId, allowance: &Allowance) {
-        let seen = Rhythm { interval_seconds: allowance.rate_limit.interval.seconds, reset: allowance.reset };
+        let interval_seconds = allowance.rate_limit.interval.seconds;
+        let seen = Rhythm { interval_seconds, reset: allowance.reset, lanes: allowance.lanes };
         if self.of(account, key) != seen {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= RHYTHMS {
@@ -138,9 +140,18 @@ impl Rhythms {
             known.insert((account.clone(), key), seen);
         }
     }
+
+    fn forget(&self, account: &AccountId, key: KeyId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(account.clone(), key));
+    }
 }
 
 impl Rhythm {
+    /// The key's `n`th lane, counted round and round.
+    fn lane(self, key: KeyId, n: u32) -> Lane {
+        Lane { key, number: n % self.lanes }
+    }
+
     fn window(self, at: UnixMs) -> u64 {
         at.seconds() - at.seconds() % u64::from(self.interval_seconds)
     }
@@ -166,18 +177,26 @@ impl Store {
         let HoldRequest { account, key, at, .. } = *wanted;
         let nonce = u32::from_be_bytes(random()?) % 1_000_000;
         let hold = Hold { id: wanted.id.clone(), amount: wanted.amount, expires: wanted.expires, nonce };
+        let mut full_lanes = 0;
         for attempt in 0..TRIES {
             if attempt >= PATIENT_TRIES {
                 backoff(attempt - PATIENT_TRIES).await;
             }
             let rhythm = self.rhythms.of(account, key);
-            let record = match self.returned(self.place(wanted, &hold, rhythm)).await? {
+            let lane = rhythm.lane(key, home_lane(wanted.id) + full_lanes);
+            let record = match self.returned(self.place(wanted, lane, &hold, rhythm)).await? {
                 Written::Yes(record) => {
+                    self.rhythms.learn(account, key, &record.allowance);
                     // The request holds its funds: that another one's could not be freed is not its failure.
-                    if let Err(error) = self.expire_in_passing(account, key, &record.allowance, at).await {
+                    if let Err(error) = self.expire_in_passing(&record, at).await {
                         tracing::warn!(%error, "a hold past its time stays for now");
                     }
-                    return Ok(HoldOutcome::Held(placed(wanted, &hold, &record.allowance)));
+                    return Ok(HoldOutcome::Held(placed(wanted, &hold, &record)));
+                }
+                // The key had more lanes when this process last looked.
+                Written::No(None) if lane.number > 0 => {
+                    self.rhythms.forget(account, key);
+                    continue;
                 }
                 Written::No(None) => return Ok(HoldOutcome::KeyGone),
                 Written::No(Some(record)) => record,
@@ -187,7 +206,7 @@ impl Store {
             if let Some(there) = allowance.holds.get(wanted.id) {
                 let own = there.stamp() == hold.stamp();
                 return Ok(if own {
-                    HoldOutcome::Held(placed(wanted, &hold, allowance))
+                    HoldOutcome::Held(placed(wanted, &hold, &record))
                 } else {
                     HoldOutcome::AlreadyHeld
                 });
@@ -196,13 +215,15 @@ impl Store {
                 Some(Refusal::Deleted | Refusal::Expired) => return Ok(HoldOutcome::KeyGone),
                 Some(Refusal::Inactive) => return Ok(HoldOutcome::KeyInactive),
                 Some(Refusal::ModelNotAllowed) => return Ok(HoldOutcome::ModelNotAllowed),
+                Some(Refusal::RateLimited(_)) if rhythm.lanes != allowance.lanes => full_lanes = 0,
+                Some(Refusal::RateLimited(_)) if full_lanes + 1 < rhythm.lanes => full_lanes += 1,
                 Some(Refusal::RateLimited(rate)) => return Ok(HoldOutcome::RateLimited(rate)),
                 Some(Refusal::SpendLimitReached(left)) => return Ok(HoldOutcome::SpendLimitReached { left }),
-                Some(Refusal::PeriodOver) => self.period_begin(account, key, allowance, at).await?,
+                Some(Refusal::PeriodOver) => self.period_begin(&record, at).await?,
                 Some(Refusal::Short(missing)) => {
-                    self.expire_in_passing(account, key, allowance, at).await?;
+                    self.expire_in_passing(&record, at).await?;
                     let shortage = Shortage { missing, hold: hold.amount, last: allowance.refill, at };
-                    if let RefillOutcome::Insufficient(standing) = self.refill(account, key, shortage).await? {
+                    if let RefillOutcome::Insufficient(standing) = self.refill(account, lane, shortage).await? {
                         return Ok(HoldOutcome::InsufficientFunds {
                             free: standing.available(),
                             held: standing.held(),
@@ -221,25 +242,36 @@ impl Store {
     /// # Errors
     /// The database did not answer.
     pub async fn key_count(&self, account: &AccountId, key: KeyId, at: UnixMs) -> Result<CountOutcome, StoreError> {
+        let home = u32::from_be_bytes(random()?) / 2;
+        let mut full_lanes = 0;
         for _ in 0..TRIES {
             let rhythm = self.rhythms.of(account, key);
-            let update = self.counted(account, key, rhythm, at).update_expression(format!("SET {COUNT}"));
+            let lane = rhythm.lane(key, home + full_lanes);
+            let update = self.counted(account, lane, rhythm, at).update_expression(format!("SET {COUNT}"));
             let record = match self.returned(update.condition_expression(COUNTABLE)).await? {
                 Written::Yes(record) => {
+                    self.rhythms.learn(account, key, &record.allowance);
                     let stale = record.allowance.stale_windows(at);
                     if stale.len() >= STALE_WINDOWS {
-                        self.windows_sweep(account, key, &stale).await?;
+                        self.windows_sweep(account, lane, &stale).await?;
                     }
                     let rate = record.allowance.rate_standing(at);
                     return Ok(CountOutcome::Counted(record, rate));
                 }
+                Written::No(None) if lane.number > 0 => {
+                    self.rhythms.forget(account, key);
+                    continue;
+                }
                 Written::No(None) => return Ok(CountOutcome::KeyGone),
                 Written::No(Some(record)) => record,
             };
+            let lanes = record.allowance.lanes;
             self.rhythms.learn(account, key, &record.allowance);
             match record.allowance.count_refusal(rhythm.interval_seconds, at) {
                 Some(Refusal::Deleted | Refusal::Expired) => return Ok(CountOutcome::KeyGone),
                 Some(Refusal::Inactive) => return Ok(CountOutcome::KeyInactive),
+                Some(Refusal::RateLimited(_)) if rhythm.lanes != lanes => full_lanes = 0,
+                Some(Refusal::RateLimited(_)) if full_lanes + 1 < lanes => full_lanes += 1,
                 Some(Refusal::RateLimited(rate)) => return Ok(CountOutcome::RateLimited(rate)),
                 _ => {}
             }
@@ -247,7 +279,7 @@ impl Store {
         Err(StoreError::new("key_count", "the key's item changed under every try"))
     }
 
-    fn counted(&self, account: &AccountId, key: KeyId, rhythm: Rhythm, at: UnixMs) -> UpdateItemFluentBuilder {
+    fn counted(&self, account: &AccountId, lane: Lane, rhythm: Rhythm, at: UnixMs) -> UpdateItemFluentBuilder {
         let names = [
             ("#windows", WINDOWS.to_owned()),
             ("#w", rhythm.window(at).to_string()),
@@ -265,18 +297,18 @@ impl Store {
             (":true", flag(true)),
             (":interval", number(rhythm.interval_seconds)),
         ];
-        let update = names.into_iter().fold(self.key_update_item(account, key), |update, (name, attribute)| {
+        let update = names.into_iter().fold(self.lane_update(account, lane), |update, (name, attribute)| {
             update.expression_attribute_names(name, attribute)
         });
         values.into_iter().fold(update, |update, (name, value)| update.expression_attribute_values(name, value))
     }
 
-    fn place(&self, wanted: &HoldRequest<'_>, hold: &Hold, rhythm: Rhythm) -> UpdateItemFluentBuilder {
+    fn place(&self, wanted: &HoldRequest<'_>, lane: Lane, hold: &Hold, rhythm: Rhythm) -> UpdateItemFluentBuilder {
         let mut condition = format!(
             "{COUNTABLE} AND attribute_not_exists(#holds.#id) AND #period >= :period AND #left >= :amount \
              AND #avail >= :amount"
         );
-        let mut update = self.counted(wanted.account, wanted.key, rhythm, wanted.at);
+        let mut update = self.counted(wanted.account, lane, rhythm, wanted.at);
         for (n, names) in wanted.models.iter().enumerate() {
             condition.push_str(" AND (attribute_not_exists(#models)");
             for (m, name) in names.iter().enumerate() {
@@ -302,14 +334,9 @@ impl Store {
     }
 
     /// Begins the spend limit's period that holds `at`, unless somebody else has.
-    async fn period_begin(
-        &self,
-        account: &AccountId,
-        key: KeyId,
-        seen: &Allowance,
-        at: UnixMs,
-    ) -> Result<(), StoreError> {
-        let update = self.key_update_item(account, key);
+    pub(crate) async fn period_begin(&self, record: &KeyRecord, at: UnixMs) -> Result<(), StoreError> {
+        let seen = &record.allowance;
+        let update = self.lane_update(&record.account, record.place());
         let update = update
             .update_expression("SET #period = :period, #base = :spent, #left = #left + :period_spent")
             .condition_expression("#period = :seen AND #spent = :spent AND #base = :base")
@@ -325,8 +352,8 @@ impl Store {
         self.returned(update).await.map(|_| ())
     }
 
-    async fn windows_sweep(&self, account: &AccountId, key: KeyId, stale: &[u64]) -> Result<(), StoreError> {
-        let mut update = self.key_update_item(account, key).expression_attribute_names("#windows", WINDOWS);
+    async fn windows_sweep(&self, account: &AccountId, lane: Lane, stale: &[u64]) -> Result<(), StoreError> {
+        let mut update = self.lane_update(account, lane).expression_attribute_names("#windows", WINDOWS);
         let mut paths = Vec::new();
         for (n, window) in stale.iter().enumerate() {
             paths.push(format!("#windows.#w{n}"));
@@ -336,9 +363,9 @@ impl Store {
         self.returned(update.condition_expression("attribute_exists(#windows)")).await.map(|_| ())
     }
 
-    pub(crate) fn key_update_item(&self, account: &AccountId, key: KeyId) -> UpdateItemFluentBuilder {
+    pub(crate) fn lane_update(&self, account: &AccountId, lane: Lane) -> UpdateItemFluentBuilder {
         let update = self.client.update_item().table_name(&self.tables.accounts);
-        update.key(ACCOUNT, text(account.as_str())).key(ITEM, text(key_item(key)))
+        update.key(ACCOUNT, text(account.as_str())).key(ITEM, text(lane.item()))
     }
 
     /// Sends a conditional update of a key's item: the item after it, or the item that refused it.
@@ -377,14 +404,19 @@ pub(crate) enum Written {
     No(Option<Box<KeyRecord>>),
 }
 
-fn placed(wanted: &HoldRequest<'_>, hold: &Hold, allowance: &Allowance) -> PlacedHold {
+fn placed(wanted: &HoldRequest<'_>, hold: &Hold, record: &KeyRecord) -> PlacedHold {
     PlacedHold {
         account: wanted.account.clone(),
-        key: wanted.key,
+        lane: record.place(),
         hold: hold.clone(),
-        stale_windows: allowance.stale_windows(wanted.at),
-        rate: allowance.rate_standing(wanted.at),
+        stale_windows: record.allowance.stale_windows(wanted.at),
+        rate: record.allowance.rate_standing(wanted.at),
     }
+}
+
+/// The lane that a request begins with, the same whenever it is delivered.
+fn home_lane(id: &RequestId) -> u32 {
+    id.as_str().bytes().fold(0, |sum, byte| sum * 31 % 65_521 + u32::from(byte))
 }
 
 /// Why the item did not take the hold.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use gateway_core::{
     ids::{AccountId, KeyId, RequestId},
-    ledger::{Allowance, Hold, NO_PERIOD, Refill, UNLIMITED},
+    ledger::{self, Allowance, Hold, NO_PERIOD, Refill, UNLIMITED},
     limits::{Interval, RateLimit},
     moment::{Reset, UnixMs},
     money::Nanos,
@@ -15,16 +15,38 @@ use gateway_core::{
 use crate::{
     NewKey, StoreError,
     attributes::{
-        ACCOUNT, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, HOLDS, ITEM, Item, KEY, LAST_USED,
-        LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_REQUESTS, RATE_SECONDS, REFILL, RESET,
-        SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number, text,
+        ACCOUNT, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, HOLDS, ITEM, Item, KEY, LANES, LAST_USED,
+        LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_ALL, RATE_REQUESTS, RATE_SECONDS,
+        REFILL, RESET, SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number, text,
     },
 };
 
 /// What every key's item is called, before its number.
 pub(crate) const KEY_ITEMS: &str = "key#";
-pub(crate) fn key_item(key: KeyId) -> String {
-    format!("{KEY_ITEMS}{:010}", key.0)
+
+/// One of a key's items. Every key has its first lane, which is the key itself; a very busy one has more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub(crate) key: KeyId,
+    pub(crate) number: u32,
+}
+
+impl Lane {
+    pub(crate) fn first(key: KeyId) -> Self {
+        Self { key, number: 0 }
+    }
+
+    /// `key#0000000001`, and `key#0000000001#01` for its second lane.
+    pub(crate) fn item(self) -> String {
+        let Self { key: KeyId(key), number } = self;
+        if number == 0 { format!("{KEY_ITEMS}{key:010}") } else { format!("{KEY_ITEMS}{key:010}#{number:02}") }
+    }
+
+    /// The number of the lane in this item.
+    fn number_of(item: &str) -> Option<u32> {
+        let rest = item.strip_prefix(KEY_ITEMS)?;
+        rest.split_once('#').map_or(Some(0), |(_, number)| number.parse().ok())
+    }
 }
 
 /// A key as it is kept: what people set, what the rules need, its tokens' hashes.
@@ -46,6 +68,7 @@ pub struct KeyRecord {
     pub last_used_at: Option<UnixMs>,
     /// What the rules need.
     pub allowance: Allowance,
+    pub(crate) lane: u32,
     pub(crate) token: TokenHash,
     /// Tokens that were rotated out, and when their grace is over.
     pub(crate) old_tokens: BTreeMap<[u8; 32], UnixMs>,
@@ -60,6 +83,8 @@ impl KeyRecord {
             expires_at: new.expires_at,
             models: new.models.clone(),
             rate_limit: new.rate_limit,
+            rate_share: new.rate_limit.requests,
+            lanes: 1,
             windows: BTreeMap::new(),
             spend_limit: new.spend_limit,
             reset: new.reset,
@@ -80,9 +105,63 @@ impl KeyRecord {
             created_at: at,
             last_used_at: None,
             allowance,
+            lane: 0,
             token: token.hash(),
             old_tokens: BTreeMap::new(),
         }
+        .spread()
+    }
+
+    /// The same with as many lanes as its limits want, and the first one's share of its rate limit.
+    pub(crate) fn spread(mut self) -> Self {
+        let allowance = &mut self.allowance;
+        allowance.lanes = match self.key_type {
+            KeyType::Proxy => ledger::lanes(allowance.rate_limit, allowance.spend_limit),
+            KeyType::Billing => 1,
+        };
+        allowance.rate_share = ledger::rate_share(allowance.rate_limit.requests, self.lane, allowance.lanes);
+        self
+    }
+
+    /// A new lane of this key: the same rules, nothing used, nothing held.
+    pub(crate) fn new_lane(&self, lane: u32) -> Self {
+        let fresh = Allowance {
+            windows: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            refill: None,
+            period_base: Nanos::ZERO,
+            spent: Nanos::ZERO,
+            limit_left: UNLIMITED,
+            available: Nanos::ZERO,
+            ..self.allowance.clone()
+        };
+        Self { lane, allowance: fresh, old_tokens: BTreeMap::new(), ..self.clone() }.spread()
+    }
+
+    /// The key in these lanes, which begin with its first: what it has spent, has and holds in all of them.
+    pub(crate) fn merged(lanes: &[Self]) -> Option<Self> {
+        let (first, rest) = lanes.split_first()?;
+        let mut key = first.clone();
+        for lane in rest {
+            let (all, part) = (&mut key.allowance, &lane.allowance);
+            // A lane that is in an earlier period has spent nothing in this one.
+            if all.period < part.period {
+                (all.period, all.period_base) = (part.period.clone(), all.spent);
+            }
+            all.period_base += if part.period < all.period { part.spent } else { part.period_base };
+            all.spent += part.spent;
+            all.available += part.available;
+            all.holds.extend(part.holds.iter().map(|(id, hold)| (id.clone(), hold.clone())));
+            for (window, count) in &part.windows {
+                *all.windows.entry(*window).or_default() += count;
+            }
+            key.last_used_at = key.last_used_at.max(lane.last_used_at);
+        }
+        Some(key)
+    }
+
+    pub(crate) fn place(&self) -> Lane {
+        Lane { key: self.id, number: self.lane }
     }
 
     /// The key in this item.
@@ -98,6 +177,7 @@ impl KeyRecord {
                 created_at: item.moment(CREATED)?,
                 last_used_at: item.moment(LAST_USED),
                 allowance: allowance_of(&item)?,
+                lane: Lane::number_of(item.text(ITEM)?)?,
                 token: as_hash(item.bytes(TOKEN)?)?,
                 old_tokens: old_tokens_of(attributes.get(OLD_TOKENS)),
             })
@@ -109,7 +189,7 @@ impl KeyRecord {
     pub(crate) fn attributes(&self) -> Attributes {
         let fixed = [
             (ACCOUNT, text(self.account.as_str())),
-            (ITEM, text(key_item(self.id))),
+            (ITEM, text(self.place().item())),
             (KEY, number(self.id.0)),
             (TYPE, text(self.key_type.name())),
             (CREATED, number(self.created_at.0)),
@@ -123,7 +203,7 @@ impl KeyRecord {
     }
 
     /// The attributes that a change can write; none: the item lacks it.
-    pub(crate) fn changeable(&self) -> [(&'static str, Option<AttributeValue>); 15] {
+    pub(crate) fn changeable(&self) -> [(&'static str, Option<AttributeValue>); 17] {
         let allowance = &self.allowance;
         [
             (NAME, Some(text(&self.name))),
@@ -133,7 +213,9 @@ impl KeyRecord {
             (ACTIVE, Some(flag(allowance.active))),
             (DELETED, allowance.deleted.then(|| flag(true))),
             (EXPIRES, allowance.expires_at.map(|at| number(at.0))),
-            (RATE_REQUESTS, Some(number(allowance.rate_limit.requests))),
+            (RATE_REQUESTS, Some(number(allowance.rate_share))),
+            (RATE_ALL, (allowance.lanes > 1).then(|| number(allowance.rate_limit.requests))),
+            (LANES, (allowance.lanes > 1).then(|| number(allowance.lanes))),
             (RATE_SECONDS, Some(number(allowance.rate_limit.interval.seconds))),
             (MODELS, allowance.models.as_ref().map(models_value)),
             (SPEND_LIMIT, allowance.spend_limit.map(nanos)),
@@ -164,15 +246,18 @@ fn models_value(models: &BTreeSet<String>) -> AttributeValue {
 fn allowance_of(item: &Item<'_>) -> Option<Allowance> {
     let holds = item.map(HOLDS).map(|(id, value)| hold_of(id, value).map(|hold| (hold.id.clone(), hold)));
     let windows = item.map(WINDOWS).map(|(start, count)| Some((start.parse().ok()?, as_number(count)?)));
+    let rate_share = item.number(RATE_REQUESTS)?;
     Some(Allowance {
         deleted: item.flag(DELETED),
         active: item.flag(ACTIVE),
         expires_at: item.moment(EXPIRES),
         models: item.texts(MODELS).map(|models| models.iter().filter(|model| !model.is_empty()).cloned().collect()),
         rate_limit: RateLimit {
-            requests: item.number(RATE_REQUESTS)?,
+            requests: item.number(RATE_ALL).unwrap_or(rate_share),
             interval: Interval { seconds: item.number(RATE_SECONDS)? },
         },
+        rate_share,
+        lanes: item.number(LANES).unwrap_or(1),
         windows: windows.collect::<Option<_>>()?,
         spend_limit: item.number(SPEND_LIMIT).map(Nanos),
         reset: item.text(RESET).and_then(Reset::parse),
@@ -209,6 +294,10 @@ const STAMPS: i128 = 100_000_000_000;
 /// over a kilobyte costs every write of every request a unit more.
 pub(crate) fn hold_value(hold: &Hold) -> AttributeValue {
     number(i128::from(hold.amount.0) * STAMPS + i128::from(hold.stamp()))
+}
+
+pub(crate) fn holds_value(holds: &BTreeMap<RequestId, Hold>) -> AttributeValue {
+    AttributeValue::M(holds.values().map(|hold| (hold.id.as_str().to_owned(), hold_value(hold))).collect())
 }
 
 /// The hold that [`hold_value`] wrote.

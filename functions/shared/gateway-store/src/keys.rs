@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use gateway_core::{
     ids::{AccountId, KeyId},
-    ledger::UNLIMITED,
+    ledger::{Allowance, UNLIMITED},
     limits::RateLimit,
     moment::{Reset, UnixMs},
     money::Nanos,
@@ -21,7 +21,8 @@ use crate::{
         ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, LAST_KEY, LIMIT_LEFT, PERIOD, PERIOD_BASE, SPEND_LIMIT, SPENT, TOKEN,
         hash, nanos, number, text,
     },
-    key_record::key_item,
+    key_record::Lane,
+    lanes::follows,
     rewrite::Rewrite,
     transaction::{Transaction, built},
 };
@@ -115,6 +116,7 @@ impl Store {
                 TransactWriteItem::builder().put(built(OPERATION, key)?).build(),
                 self.token_put(&record)?,
             ];
+            items.extend(self.lanes_open(&record)?);
             items.extend(idempotency.map(|it| self.idempotency_put(account, it, record.id)).transpose()?);
             match self.transact(OPERATION, items).await? {
                 Transaction::Done => return Ok(Some(record)),
@@ -130,17 +132,8 @@ impl Store {
     /// # Errors
     /// The database did not answer.
     pub async fn key(&self, account: &AccountId, key: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        Ok(self.key_even_deleted(account, key).await?.filter(|record| !record.allowance.deleted))
-    }
-
-    pub(crate) async fn key_even_deleted(
-        &self,
-        account: &AccountId,
-        key: KeyId,
-    ) -> Result<Option<KeyRecord>, StoreError> {
-        let found = self.client.get_item().table_name(&self.tables.accounts).consistent_read(true);
-        let found = found.key(ACCOUNT, text(account.as_str())).key(ITEM, text(key_item(key))).send().await;
-        found.map_err(|error| StoreError::of("key", error))?.item.as_ref().map(KeyRecord::of).transpose()
+        let key = KeyRecord::merged(&self.key_lanes(account, key).await?);
+        Ok(key.filter(|record| !record.allowance.deleted))
     }
 
     /// Changes the key and its tokens together.
@@ -155,21 +148,39 @@ impl Store {
         at: UnixMs,
     ) -> Result<UpdateOutcome, StoreError> {
         for _ in 0..TRIES {
-            let Some(before) = self.key(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
-            let before = before.at(at);
-            let after = changed(&before, change, at);
-            let Some(rewrite) = self.key_rewrite(&before, &after)? else {
-                return Ok(UpdateOutcome::Updated(Box::new(before)));
+            let lanes = self.key_lanes(account, key).await?;
+            let Some((first, others)) = lanes.split_first().filter(|(first, _)| !first.allowance.deleted) else {
+                return Ok(UpdateOutcome::NotFound);
             };
-            let mut items = vec![rewrite];
+            let before = first.clone().at(at);
+            let after = changed(&before, change, at).spread();
+            let (old, new) = (&before.allowance, &after.allowance);
+            let reshaped = old.lanes != new.lanes || old.spend_limit != new.spend_limit || old.reset != new.reset;
+            if reshaped && !others.is_empty() {
+                self.lanes_fold(account, key, at).await?;
+                continue;
+            }
+            let mut items: Vec<_> = self.key_rewrite(&before, &after)?.into_iter().collect();
+            let mut shown = vec![after.clone()];
+            for lane in others {
+                let follower = follows(lane, new);
+                items.extend(self.key_rewrite(lane, &follower)?);
+                shown.push(follower);
+            }
+            if items.is_empty() {
+                return Ok(updated(&shown));
+            }
+            if others.is_empty() {
+                items.extend(self.lanes_open(&after)?);
+            }
             for token in before.tokens() {
-                items.extend(self.token_rewrite(&token, &before.allowance, &after.allowance)?);
+                items.extend(self.token_rewrite(&token, old, new)?);
             }
             if self.transact("key_update", items).await?.is_done() {
-                if !after.allowance.active {
+                if !new.active {
                     self.funds_returned(account, key).await;
                 }
-                return Ok(UpdateOutcome::Updated(Box::new(after)));
+                return Ok(updated(&shown));
             }
         }
         Err(StoreError::new("key_update", "the key's item changed under every try"))
@@ -189,7 +200,7 @@ impl Store {
         idempotency: Option<&Idempotency>,
     ) -> Result<UpdateOutcome, StoreError> {
         for _ in 0..TRIES {
-            let Some(before) = self.key(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
+            let Some(before) = self.key_itself(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
             let before = before.at(at);
             if before.old_tokens.len() + 1 >= MOST_TOKENS {
                 return Ok(UpdateOutcome::TooManyTokens);
@@ -222,12 +233,14 @@ impl Store {
     /// The database did not answer.
     pub async fn key_delete(&self, account: &AccountId, key: KeyId) -> Result<bool, StoreError> {
         for _ in 0..TRIES {
-            let Some(before) = self.key(account, key).await? else { return Ok(false) };
-            let mut after = before.clone();
-            after.allowance.deleted = true;
-            after.allowance.active = false;
-            let mut items: Vec<_> = self.key_rewrite(&before, &after)?.into_iter().collect();
-            for token in before.tokens() {
+            let lanes = self.key_lanes(account, key).await?;
+            let Some(first) = lanes.first().filter(|first| !first.allowance.deleted) else { return Ok(false) };
+            let mut items = Vec::new();
+            for lane in &lanes {
+                let allowance = Allowance { deleted: true, active: false, ..lane.allowance.clone() };
+                items.extend(self.key_rewrite(lane, &KeyRecord { allowance, ..lane.clone() })?);
+            }
+            for token in first.tokens() {
                 items.push(self.token_delete(&token)?);
             }
             if self.transact("key_delete", items).await?.is_done() {
@@ -236,6 +249,11 @@ impl Store {
             }
         }
         Err(StoreError::new("key_delete", "the key's item changed under every try"))
+    }
+
+    /// The key's own item, its first lane.
+    async fn key_itself(&self, account: &AccountId, key: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.lane(account, Lane::first(key)).await?.filter(|record| !record.allowance.deleted))
     }
 
     /// The change is made whether or not the funds come back now: what stays is called back when it is needed.
@@ -248,7 +266,11 @@ impl Store {
     /// Writes what differs between `before` and `after`, and nothing else: a change of another attribute at the same time
     /// stays, and requests that run meanwhile keep moving the limit's remainder, which is changed by a difference. Fails if
     /// the key was rotated or deleted meanwhile, or if its limit or period has changed. None if nothing differs.
-    fn key_rewrite(&self, before: &KeyRecord, after: &KeyRecord) -> Result<Option<TransactWriteItem>, StoreError> {
+    pub(crate) fn key_rewrite(
+        &self,
+        before: &KeyRecord,
+        after: &KeyRecord,
+    ) -> Result<Option<TransactWriteItem>, StoreError> {
         let mut rewrite = Rewrite::default();
         for ((name, old), (_, new)) in before.changeable().into_iter().zip(after.changeable()) {
             if old != new && name == LIMIT_LEFT {
@@ -272,9 +294,13 @@ impl Store {
             rewrite.expect(PERIOD, text(&old.period));
         }
         let update = rewrite.update(Update::builder().table_name(&self.tables.accounts));
-        let update = update.key(ACCOUNT, text(after.account.as_str())).key(ITEM, text(key_item(after.id))).build();
+        let update = update.key(ACCOUNT, text(after.account.as_str())).key(ITEM, text(after.place().item())).build();
         Ok(Some(TransactWriteItem::builder().update(built("key_rewrite", update)?).build()))
     }
+}
+
+fn updated(lanes: &[KeyRecord]) -> UpdateOutcome {
+    KeyRecord::merged(lanes).map_or(UpdateOutcome::NotFound, |key| UpdateOutcome::Updated(Box::new(key)))
 }
 
 /// `before` with the change made. A limit's remainder moves with the limit; a new reset starts counting afresh.

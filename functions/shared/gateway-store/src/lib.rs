@@ -14,6 +14,7 @@ mod holds;
 mod idempotency;
 mod key_record;
 mod keys;
+mod lanes;
 mod ledger;
 mod refill;
 mod refusal;

@@ -13,7 +13,7 @@ use crate::{
     accounts::Standing,
     attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, REFILL, nanos, text},
     holds::TRIES,
-    key_record::{key_item, refill_value},
+    key_record::{Lane, refill_value},
     transaction::{Transaction, built},
 };
 
@@ -45,19 +45,19 @@ impl Store {
     pub(crate) async fn refill(
         &self,
         account: &AccountId,
-        key: KeyId,
+        lane: Lane,
         shortage: Shortage,
     ) -> Result<RefillOutcome, StoreError> {
         let Shortage { missing, hold, last, at } = shortage;
         let balance = self.account(account).await?.map_or(Nanos::ZERO, |account| account.balance);
         if let Some(amount) = ledger::refill(balance, missing, hold, last, at) {
-            self.funds_move(account, key, amount, Some(Refill { amount, at })).await?;
+            self.funds_move(account, lane, amount, Some(Refill { amount, at })).await?;
             return Ok(RefillOutcome::TryAgain);
         }
         let standing = self.standing(account).await?;
         if standing.available() < hold {
-            for dead in &standing.keys {
-                self.expire_in_passing(account, dead.id, &dead.allowance, at).await?;
+            for lane in &standing.lanes {
+                self.expire_in_passing(lane, at).await?;
             }
             // Funds move while the items are read one after the other. What two reads agree on was so at one moment.
             let again = self.standing(account).await?;
@@ -65,12 +65,12 @@ impl Store {
             return Ok(if still { RefillOutcome::Insufficient(Box::new(again)) } else { RefillOutcome::TryAgain });
         }
         let mut wanted = missing - standing.account.balance;
-        for other in standing.keys.iter().filter(|other| other.id != key) {
+        for other in standing.lanes.iter().filter(|other| other.place() != lane) {
             if wanted <= Nanos::ZERO {
                 break;
             }
             let amount = other.allowance.available;
-            if amount > Nanos::ZERO && self.funds_move(account, other.id, -amount, None).await?.is_done() {
+            if amount > Nanos::ZERO && self.funds_move(account, other.place(), -amount, None).await?.is_done() {
                 wanted = wanted - amount;
             }
         }
@@ -83,14 +83,18 @@ impl Store {
     /// # Errors
     /// The database did not answer, or the key's funds changed under every try.
     pub async fn allowance_return(&self, account: &AccountId, key: KeyId) -> Result<(), StoreError> {
-        for _ in 0..TRIES {
-            let stranded =
-                self.key_even_deleted(account, key).await?.map_or(Nanos::ZERO, |key| key.allowance.stranded());
-            if stranded <= Nanos::ZERO || self.funds_move(account, key, -stranded, None).await?.is_done() {
-                return Ok(());
+        for lane in self.key_lanes(account, key).await? {
+            let (lane, mut stranded) = (lane.place(), lane.allowance.stranded());
+            let mut tries = 0;
+            while stranded > Nanos::ZERO && !self.funds_move(account, lane, -stranded, None).await?.is_done() {
+                tries += 1;
+                if tries > TRIES {
+                    return Err(StoreError::new("allowance_return", "the key's funds changed under every try"));
+                }
+                stranded = self.lane(account, lane).await?.map_or(Nanos::ZERO, |lane| lane.allowance.stranded());
             }
         }
-        Err(StoreError::new("allowance_return", "the key's funds changed under every try"))
+        Ok(())
     }
 
     async fn standing(&self, account: &AccountId) -> Result<Standing, StoreError> {
@@ -102,7 +106,7 @@ impl Store {
     async fn funds_move(
         &self,
         account: &AccountId,
-        key: KeyId,
+        lane: Lane,
         amount: Nanos,
         refill: Option<Refill>,
     ) -> Result<Transaction, StoreError> {
@@ -124,10 +128,8 @@ impl Store {
             };
             Ok(TransactWriteItem::builder().update(built("funds_move", update.build())?).build())
         };
-        let items = vec![
-            side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount, None)?,
-            side(key_item(key), AVAILABLE, amount, refill)?,
-        ];
+        let items =
+            vec![side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount, None)?, side(lane.item(), AVAILABLE, amount, refill)?];
         self.transact("funds_move", items).await
     }
 }

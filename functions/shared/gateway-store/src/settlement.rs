@@ -2,8 +2,7 @@
 
 use gateway_core::{
     catalogue::Endpoint,
-    ids::{AccountId, KeyId},
-    ledger::{Allowance, Entry, EntryKind, Hold, Served},
+    ledger::{Entry, EntryKind, Hold, Served},
     moment::UnixMs,
     money::Nanos,
     pricing,
@@ -15,7 +14,7 @@ use crate::{
     attributes::{AVAILABLE, HOLDS, LIMIT_LEFT, SPENT, WINDOWS, nanos},
     backoff::steadfast,
     holds::{TRIES, Written},
-    key_record::hold_value,
+    key_record::{KeyRecord, Lane, hold_value},
     refill::{RefillOutcome, Shortage},
 };
 
@@ -50,7 +49,7 @@ impl Store {
         let hold = if cost > hold.hold.amount { &self.hold_extend(hold, cost).await? } else { hold };
         let charged = cost.min(hold.hold.amount);
         let (model, provider) = (endpoint.model.id.clone(), endpoint.provider.name.clone());
-        let served = Served { key: hold.key, model, provider, metered, unpaid: cost - charged };
+        let served = Served { key: hold.lane.key, model, provider, metered, unpaid: cost - charged };
         Ok(match self.hold_settle(hold, charged, served).await? {
             SettleOutcome::Charged | SettleOutcome::AlreadyCharged => charged,
             SettleOutcome::Expired => Nanos::ZERO,
@@ -61,14 +60,15 @@ impl Store {
     /// What neither the key's limit nor the account's free funds cover is not held: no balance and no limit is passed,
     /// and the entry says what stayed unpaid.
     async fn hold_extend(&self, placed: &PlacedHold, cost: Nanos) -> Result<PlacedHold, StoreError> {
-        let PlacedHold { account, key, hold, .. } = placed;
+        let PlacedHold { account, hold, .. } = placed;
+        let mut lane = placed.lane;
         let (cost_nanos, held_nanos) = (cost.0, hold.amount.0);
         tracing::error!(request_id = hold.id.as_str(), cost_nanos, held_nanos, "cost over hold");
         let of = |amount| PlacedHold { hold: Hold { amount, ..hold.clone() }, ..placed.clone() };
         let mut more = cost - hold.amount;
         for _ in 0..TRIES {
             let extended = of(hold.amount + more);
-            let update = self.key_update_item(account, *key);
+            let update = self.lane_update(account, lane);
             let update = update
                 .update_expression("SET #holds.#id = :extended, #avail = #avail - :more, #left = #left - :more")
                 .condition_expression("#holds.#id = :hold AND #avail >= :more AND #left >= :more")
@@ -79,18 +79,24 @@ impl Store {
                 .expression_attribute_values(":hold", hold_value(hold))
                 .expression_attribute_values(":extended", hold_value(&extended.hold))
                 .expression_attribute_values(":more", nanos(more));
-            let record = match self.returned(update).await? {
+            let refused = match self.returned(update).await? {
                 Written::Yes(_) => return Ok(extended),
-                Written::No(None) => return Ok(placed.clone()),
-                Written::No(Some(record)) => record,
+                Written::No(refused) => refused.map(|record| record.allowance),
             };
-            let allowance = &record.allowance;
-            match allowance.holds.get(&hold.id).filter(|there| there.stamp() == hold.stamp()) {
+            let there = refused.as_ref().and_then(|allowance| allowance.holds.get(&hold.id));
+            let Some((allowance, there)) =
+                refused.as_ref().zip(there).filter(|(_, there)| there.stamp() == hold.stamp())
+            else {
+                // Folded into the first lane, or ended by somebody else.
+                if lane.number == 0 {
+                    return Ok(placed.clone());
+                }
+                lane.number = 0;
+                continue;
+            };
+            if there.amount != hold.amount {
                 // Extended before, and the reply was lost.
-                Some(there) if there.amount != hold.amount => return Ok(of(there.amount)),
-                // Ended by somebody else.
-                None => return Ok(placed.clone()),
-                Some(_) => {}
+                return Ok(of(there.amount));
             }
             more = more.min(allowance.limit_left.max(Nanos::ZERO));
             let missing = more - allowance.available;
@@ -98,7 +104,7 @@ impl Store {
             let at = hold.id.at();
             if missing > Nanos::ZERO
                 && let RefillOutcome::Insufficient(standing) =
-                    self.refill(account, *key, Shortage { missing, hold: more, last: None, at }).await?
+                    self.refill(account, lane, Shortage { missing, hold: more, last: None, at }).await?
             {
                 more = more.min(standing.available());
             }
@@ -143,31 +149,35 @@ impl Store {
 
     /// Removes the hold and gives back what of it was not charged. Nothing happens if it is not there any more.
     async fn hold_end(&self, placed: &PlacedHold, charged: Nanos) -> Result<(), StoreError> {
-        let mut hold = placed.hold.clone();
+        let (mut hold, mut lane) = (placed.hold.clone(), placed.lane);
         for _ in 0..TRIES {
-            let allowance = match self.hold_remove(placed, &hold, charged).await? {
-                Written::Yes(record) => {
-                    if record.allowance.stranded() > Nanos::ZERO {
-                        self.allowance_return(&placed.account, placed.key).await?;
-                    }
-                    return Ok(());
+            let allowance = match self.hold_remove(placed, lane, &hold, charged).await? {
+                Written::Yes(record) if record.allowance.stranded() > Nanos::ZERO => {
+                    return self.allowance_return(&placed.account, lane.key).await;
                 }
-                Written::No(None) => return Ok(()),
-                Written::No(Some(record)) => record.allowance,
+                Written::Yes(_) => return Ok(()),
+                Written::No(refused) => refused.map(|record| record.allowance),
             };
-            match allowance.holds.get(&hold.id) {
+            match allowance.as_ref().and_then(|allowance| allowance.holds.get(&hold.id)) {
                 // Extended since it was read.
                 Some(there) if there.stamp() == hold.stamp() => hold.amount = there.amount,
-                // Ended before; what may stand there is of another delivery.
-                _ => return Ok(()),
+                // Ended before, unless it was folded into the first lane. What may stand here is of another delivery.
+                _ if lane.number == 0 => return Ok(()),
+                _ => lane.number = 0,
             }
         }
         Err(StoreError::new("hold_end", "the hold changed under every try"))
     }
 
-    async fn hold_remove(&self, placed: &PlacedHold, hold: &Hold, charged: Nanos) -> Result<Written, StoreError> {
+    async fn hold_remove(
+        &self,
+        placed: &PlacedHold,
+        lane: Lane,
+        hold: &Hold,
+        charged: Nanos,
+    ) -> Result<Written, StoreError> {
         let mut removed = "REMOVE #holds.#id".to_owned();
-        let mut update = self.key_update_item(&placed.account, placed.key);
+        let mut update = self.lane_update(&placed.account, lane);
         for (n, window) in placed.stale_windows.iter().enumerate() {
             removed.push_str(&format!(", #windows.#w{n}"));
             update = update.expression_attribute_names(format!("#w{n}"), window.to_string());
@@ -191,17 +201,11 @@ impl Store {
     }
 
     /// Ends the holds of requests whose process died: charged if their entry is in the ledger, released if not.
-    pub(crate) async fn expire_in_passing(
-        &self,
-        account: &AccountId,
-        key: KeyId,
-        allowance: &Allowance,
-        at: UnixMs,
-    ) -> Result<(), StoreError> {
-        for hold in allowance.holds.values().filter(|hold| hold.expires <= at) {
-            let (account, hold) = (account.clone(), hold.clone());
-            let rate = allowance.rate_standing(at);
-            let placed = PlacedHold { account, key, hold, stale_windows: Vec::new(), rate };
+    pub(crate) async fn expire_in_passing(&self, record: &KeyRecord, at: UnixMs) -> Result<(), StoreError> {
+        for hold in record.allowance.holds.values().filter(|hold| hold.expires <= at) {
+            let (account, hold) = (record.account.clone(), hold.clone());
+            let rate = record.allowance.rate_standing(at);
+            let placed = PlacedHold { account, lane: record.place(), hold, stale_windows: Vec::new(), rate };
             let there = self.ledger_append(&placed.entry(EntryKind::Expired, Nanos::ZERO, None)).await?;
             let charged = there.map_or(Nanos::ZERO, |there| charged_for(&placed.hold, &there));
             self.hold_end(&placed, charged).await?;
