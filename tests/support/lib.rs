@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the tools of tests: what they can't do fails the test")]
 
 mod client;
+mod database;
+pub mod faults;
 mod folder;
 mod gateway;
 pub mod process;
@@ -11,6 +13,7 @@ mod provider;
 pub mod refusals;
 
 pub use client::{Answer, Client};
+pub use database::{Database, Environment, on_database};
 pub use folder::Folder;
 pub use gateway::{MODEL, START, TestGateway, new_key};
 pub use process::Process;

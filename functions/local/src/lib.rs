@@ -20,4 +20,4 @@ mod template;
 
 pub use engine::{Data, Engine, OpenError};
 pub use start::{FirstAccount, Gateway, Options, StartError, echo};
-pub use template::TemplateError;
+pub use template::{STACK_NAME, Table, Template, TemplateError};

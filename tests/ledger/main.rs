@@ -1,0 +1,5 @@
+//! The books, proven: see the modules.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod faults;
