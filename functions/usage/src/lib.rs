@@ -16,7 +16,7 @@ use gateway_store::{Filter, Store, StoreError};
 /// What the function reaches.
 #[derive(Clone)]
 pub struct App {
-    /// The accounts and the ledger.
+    /// The accounts, the ledger and its sums.
     pub store: Store,
 }
 

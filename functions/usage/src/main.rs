@@ -10,6 +10,7 @@ async fn main() -> Result<(), StartError> {
     let tables = Tables {
         accounts: gateway_lambda::required("ACCOUNTS_TABLE")?,
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
+        usage: gateway_lambda::required("USAGE_TABLE")?,
         ..Tables::default()
     };
     let app = App { store: Store::connect(tables).await };

@@ -44,6 +44,7 @@ pub(crate) const RATE_SECONDS: &str = "rate_s";
 pub(crate) const RATE_ALL: &str = "rate_all";
 pub(crate) const LANES: &str = "lanes";
 pub(crate) const WINDOWS: &str = "windows";
+pub(crate) const SEALED: &str = "sealed";
 
 /// A token's item and its attributes.
 pub(crate) const HASH: &str = "hash";
@@ -61,6 +62,13 @@ pub(crate) const ESTIMATED: &str = "estimated";
 pub(crate) const UNPAID: &str = "unpaid";
 pub(crate) const HOLD: &str = "hold";
 pub(crate) const DESCRIPTION: &str = "description";
+
+/// A usage total's attributes, beside `ENTRY`, up to which it counts, and `SPENT`.
+pub(crate) const TOTAL: &str = "total";
+pub(crate) const REQUESTS: &str = "requests";
+pub(crate) const INPUT: &str = "input";
+pub(crate) const CACHED: &str = "cached";
+pub(crate) const OUTPUT: &str = "output";
 
 /// An idempotency item's attributes.
 pub(crate) const BODY: &str = "body";

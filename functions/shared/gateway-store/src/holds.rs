@@ -22,7 +22,7 @@ use crate::{
     Store, StoreError,
     attributes::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, PERIOD,
-        PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SPENT, WINDOWS, flag, nanos, number, text,
+        PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SEALED, SPENT, WINDOWS, flag, nanos, number, text,
     },
     backoff::backoff,
     key_record::{KeyRecord, Lane, hold_value},
@@ -97,6 +97,8 @@ pub enum HoldOutcome {
     KeyInactive,
     /// The key was deleted or has expired.
     KeyGone,
+    /// The request began so long ago that the usage of its time is taken for complete.
+    TooLate,
 }
 
 /// How counting a request that costs nothing ended.
@@ -211,6 +213,9 @@ impl Store {
                     HoldOutcome::AlreadyHeld
                 });
             }
+            if record.sealed > wanted.id.at() {
+                return Ok(HoldOutcome::TooLate);
+            }
             match refusal(wanted, allowance, rhythm) {
                 Some(Refusal::Deleted | Refusal::Expired) => return Ok(HoldOutcome::KeyGone),
                 Some(Refusal::Inactive) => return Ok(HoldOutcome::KeyInactive),
@@ -306,7 +311,7 @@ impl Store {
     fn place(&self, wanted: &HoldRequest<'_>, lane: Lane, hold: &Hold, rhythm: Rhythm) -> UpdateItemFluentBuilder {
         let mut condition = format!(
             "{COUNTABLE} AND attribute_not_exists(#holds.#id) AND #period >= :period AND #left >= :amount \
-             AND #avail >= :amount"
+             AND #avail >= :amount AND (attribute_not_exists(#sealed) OR #sealed <= :begun)"
         );
         let mut update = self.counted(wanted.account, lane, rhythm, wanted.at);
         for (n, names) in wanted.models.iter().enumerate() {
@@ -328,6 +333,8 @@ impl Store {
             .expression_attribute_names("#period", PERIOD)
             .expression_attribute_names("#left", LIMIT_LEFT)
             .expression_attribute_names("#avail", AVAILABLE)
+            .expression_attribute_names("#sealed", SEALED)
+            .expression_attribute_values(":begun", number(hold.id.at().0))
             .expression_attribute_values(":hold", hold_value(hold))
             .expression_attribute_values(":amount", nanos(hold.amount))
             .expression_attribute_values(":period", text(rhythm.period(wanted.at)))

@@ -17,7 +17,8 @@ use crate::{
     attributes::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, HOLDS, ITEM, Item, KEY, LANES, LAST_USED,
         LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_ALL, RATE_REQUESTS, RATE_SECONDS,
-        REFILL, RESET, SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number, text,
+        REFILL, RESET, SEALED, SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number,
+        text,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct KeyRecord {
     /// What the rules need.
     pub allowance: Allowance,
     pub(crate) lane: u32,
+    /// Requests that began before can place no hold any more: 1970 before the first rollup.
+    pub(crate) sealed: UnixMs,
     pub(crate) token: TokenHash,
     /// Tokens that were rotated out, and when their grace is over.
     pub(crate) old_tokens: BTreeMap<[u8; 32], UnixMs>,
@@ -106,6 +109,7 @@ impl KeyRecord {
             last_used_at: None,
             allowance,
             lane: 0,
+            sealed: UnixMs(0),
             token: token.hash(),
             old_tokens: BTreeMap::new(),
         }
@@ -178,6 +182,7 @@ impl KeyRecord {
                 last_used_at: item.moment(LAST_USED),
                 allowance: allowance_of(&item)?,
                 lane: Lane::number_of(item.text(ITEM)?)?,
+                sealed: item.moment(SEALED).unwrap_or_default(),
                 token: as_hash(item.bytes(TOKEN)?)?,
                 old_tokens: old_tokens_of(attributes.get(OLD_TOKENS)),
             })
@@ -198,8 +203,9 @@ impl KeyRecord {
             (SPENT, nanos(self.allowance.spent)),
             (AVAILABLE, nanos(self.allowance.available)),
         ];
+        let sealed = (self.sealed > UnixMs(0)).then(|| (SEALED, number(self.sealed.0)));
         let changeable = self.changeable().into_iter().filter_map(|(name, value)| Some((name, value?)));
-        fixed.into_iter().chain(changeable).map(|(name, value)| (name.to_owned(), value)).collect()
+        fixed.into_iter().chain(sealed).chain(changeable).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// The attributes that a change can write; none: the item lacks it.

@@ -18,8 +18,8 @@ use gateway_core::{
 use crate::{
     Idempotency, KeyRecord, Store, StoreError,
     attributes::{
-        ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, LAST_KEY, LIMIT_LEFT, PERIOD, PERIOD_BASE, SPEND_LIMIT, SPENT, TOKEN,
-        hash, nanos, number, text,
+        ACCOUNT, ACCOUNT_ITEM, DELETED, ITEM, LAST_KEY, LIMIT_LEFT, PERIOD, PERIOD_BASE, SEALED, SPEND_LIMIT, SPENT,
+        TOKEN, hash, nanos, number, text,
     },
     key_record::Lane,
     lanes::follows,
@@ -285,6 +285,10 @@ impl Store {
         rewrite.expect(TOKEN, hash(&before.token));
         rewrite.expect_none(DELETED);
         let (old, new) = (&before.allowance, &after.allowance);
+        if old.lanes < new.lanes {
+            // The new lanes begin with the seal that was read.
+            rewrite.expect_or_none(SEALED, (before.sealed > UnixMs(0)).then(|| number(before.sealed.0)));
+        }
         if old.spend_limit != new.spend_limit {
             rewrite.expect_or_none(SPEND_LIMIT, old.spend_limit.map(nanos));
         }

@@ -200,7 +200,7 @@ pub(crate) fn attributes_of(entry: &Entry) -> Attributes {
     item
 }
 
-fn entry_of(attributes: &Attributes) -> Option<Entry> {
+pub(crate) fn entry_of(attributes: &Attributes) -> Option<Entry> {
     let item = Item(attributes);
     let served = (|| {
         Some(Served {

@@ -3,13 +3,15 @@
 //! Correctness lives in condition expressions, so there is no storage trait and no mock: tests run the same expressions
 //! against a real engine. Expected outcomes are values; an error here means that the database did not answer.
 //!
-//! Three tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds.
-//! `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never changed.
+//! Four tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds.
+//! `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never changed. `usage`: sums of the
+//! ledger's usage, which only spare reading it.
 
 mod accounts;
 mod attributes;
 mod backoff;
 mod configuration;
+mod fence;
 mod holds;
 mod idempotency;
 mod key_record;
@@ -19,6 +21,7 @@ mod ledger;
 mod refill;
 mod refusal;
 mod rewrite;
+mod rollup;
 mod secrets;
 mod settlement;
 mod tokens;
@@ -38,6 +41,7 @@ pub use key_record::KeyRecord;
 pub use keys::{KeyChange, NewKey, UpdateOutcome};
 pub use ledger::{Filter, Page};
 pub use refusal::DEACTIVATED;
+pub use rollup::{Rollup, Total, UsageGroup, UsageSums};
 pub use secrets::Secrets;
 pub use settlement::SettleOutcome;
 pub use tokens::KeyLookup;
@@ -51,6 +55,8 @@ pub struct Tables {
     pub tokens: String,
     /// What happened.
     pub ledger: String,
+    /// What requests used, in sums.
+    pub usage: String,
 }
 
 impl Tables {
@@ -60,6 +66,7 @@ impl Tables {
             accounts: format!("{stack}-accounts"),
             tokens: format!("{stack}-tokens"),
             ledger: format!("{stack}-ledger"),
+            usage: format!("{stack}-usage"),
         }
     }
 }

@@ -12,7 +12,7 @@ impl HoldOutcome {
     /// The hold that was placed for `amount`.
     ///
     /// # Errors
-    /// 401, 402, 403 or 429, as the outcome was.
+    /// 401, 402, 403 or 429, as the outcome was; 500 for a request that comes twice at a time or too late.
     pub fn placed(self, amount: Nanos) -> Result<PlacedHold, ApiError> {
         match self {
             Self::Held(hold) => Ok(hold),
@@ -28,6 +28,13 @@ impl HoldOutcome {
             )),
             Self::KeyInactive => Err(deactivated()),
             Self::KeyGone => Err(ApiError::unauthorized()),
+            Self::TooLate => Err(ApiError {
+                cause: Some("the request began before the key's seal".to_owned()),
+                ..ApiError::new(
+                    ErrorCode::InternalError,
+                    "The request waited too long before it was paid for. Nothing was charged: send it again.",
+                )
+            }),
             Self::AlreadyHeld => Err(ApiError::internal("the platform delivered one request twice at a time")),
         }
     }
