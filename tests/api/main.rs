@@ -18,3 +18,4 @@ mod secrets;
 mod transactions;
 mod unknown_route;
 mod usage;
+mod usage_rollup;

@@ -94,6 +94,7 @@ impl TestGateway {
             credentials: HashMap::from([("lab".to_owned(), credential.clone())]),
             clock: Clock::manual(START),
             free_credit: Nanos::usd(5),
+            rollup_pause: None,
             timeouts: Timeouts { connect_ms: 1500, first_byte_ms: 1500, answer_ms: 1500, idle_ms: 1500 },
             ..Options::default()
         };

@@ -10,10 +10,11 @@ use crate::{template::Template, tree};
 const READS: [&str; 2] = ["required(\"", "environment(\""];
 
 /// A variable, and what it names.
-const VARIABLES: [(&str, &str); 4] = [
+const VARIABLES: [(&str, &str); 5] = [
     ("ACCOUNTS_TABLE", "AccountsTable"),
     ("TOKENS_TABLE", "TokensTable"),
     ("LEDGER_TABLE", "LedgerTable"),
+    ("USAGE_TABLE", "UsageTable"),
     ("PROVIDER_SECRET", "ProviderSecret"),
 ];
 

@@ -1,4 +1,5 @@
-//! Every file of events/ is an event that API Gateway could have sent to its function, and every route has one.
+//! Every file of events/ is an event that API Gateway, or what else invokes its function, could have sent, and every route
+//! has one.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,10 @@ use gateway_core::{
     ids::{AccountId, KeyId},
     token::Token,
 };
+use serde_json::Value;
 
 use crate::{
-    template::{Route, Template},
+    template::{Function, Route, Template},
     tree,
 };
 
@@ -22,6 +24,10 @@ fn events(function: &str) -> Vec<(String, String)> {
     files.map(|file| (file.display().to_string(), tree::read(&file))).collect()
 }
 
+fn behind_routes() -> impl Iterator<Item = Function> {
+    Template::load().functions().into_iter().filter(|function| !function.routes().is_empty())
+}
+
 /// The route's path with the parameters put in.
 fn path(event: &ApiGatewayProxyRequest) -> String {
     event.path_parameters.iter().fold(event.resource.clone().unwrap(), |path, (name, value)| {
@@ -29,10 +35,18 @@ fn path(event: &ApiGatewayProxyRequest) -> String {
     })
 }
 
+/// Whether a filter's pattern lets a record pass: a list names what may stand there.
+fn passes(pattern: &Value, record: &Value) -> bool {
+    match pattern {
+        Value::Object(fields) => fields.iter().all(|(name, pattern)| passes(pattern, &record[name])),
+        Value::Array(allowed) => allowed.contains(record),
+        _ => false,
+    }
+}
+
 #[test]
 fn every_event_is_one_of_a_route_of_its_function_and_agrees_with_itself() {
-    let template = Template::load();
-    for function in template.functions().into_iter().filter(|function| function.name != AUTHORIZER) {
+    for function in behind_routes() {
         let routes = function.routes();
         for (file, text) in events(&function.name) {
             let event: ApiGatewayProxyRequest =
@@ -57,7 +71,7 @@ fn every_event_is_one_of_a_route_of_its_function_and_agrees_with_itself() {
 
 #[test]
 fn every_route_that_asks_the_authorizer_has_an_event() {
-    for function in Template::load().functions().into_iter().filter(|function| function.name != AUTHORIZER) {
+    for function in behind_routes() {
         let named = events(&function.name).into_iter().map(|(_, text)| {
             let event: ApiGatewayProxyRequest = serde_json::from_str(&text).unwrap();
             format!("{} {}", event.http_method, event.resource.unwrap())
@@ -65,6 +79,26 @@ fn every_route_that_asks_the_authorizer_has_an_event() {
         let named: BTreeSet<_> = named.collect();
         for route in function.routes().into_iter().filter(|route| route.authorized) {
             assert!(named.contains(&route.name()), "events/{} has none for {}", function.name, route.name());
+        }
+    }
+}
+
+#[test]
+fn every_event_of_a_stream_s_function_is_a_batch_that_its_filter_lets_pass() {
+    for function in Template::load().functions() {
+        for (_, stream) in function.triggers().into_iter().filter(|(kind, _)| *kind == "DynamoDB") {
+            let [filter] = stream["FilterCriteria"]["Filters"].as_array().unwrap().as_slice() else { panic!() };
+            let pattern: Value = serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap();
+            for (file, text) in events(&function.name) {
+                let event: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+                let records = event["Records"].as_array().unwrap();
+                assert!(!records.is_empty(), "{file}");
+                for record in records {
+                    assert_eq!(record["eventSource"], "aws:dynamodb", "{file}");
+                    assert!(record["dynamodb"]["SequenceNumber"].is_string(), "{file}");
+                    assert!(passes(&pattern, record), "{file}: {record}");
+                }
+            }
         }
     }
 }

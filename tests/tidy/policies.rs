@@ -31,8 +31,13 @@ const OPERATIONS: [(&str, &str); 14] = [
 const SECRET_RIGHT: &str = "secretsmanager:GetSecretValue";
 
 /// What is reached: the field of the store's `Tables`, or the secret, and what the template calls it.
-const RESOURCES: [(&str, &str); 4] =
-    [("accounts", "AccountsTable"), ("tokens", "TokensTable"), ("ledger", "LedgerTable"), (SECRET, "ProviderSecret")];
+const RESOURCES: [(&str, &str); 5] = [
+    ("accounts", "AccountsTable"),
+    ("tokens", "TokensTable"),
+    ("ledger", "LedgerTable"),
+    ("usage", "UsageTable"),
+    (SECRET, "ProviderSecret"),
+];
 
 const SECRET: &str = "secret";
 

@@ -172,7 +172,7 @@ fn unknown_route_has_what_is_left_of_every_path() {
 #[test]
 fn what_streams_streams_everywhere_and_has_the_time_for_it() {
     let template = Template::load();
-    for function in template.functions() {
+    for function in template.functions().into_iter().filter(|function| function.triggers().is_empty()) {
         let routes = function.routes();
         let streams = routes.iter().any(|route| route.streamed);
         for route in &routes {

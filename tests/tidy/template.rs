@@ -82,8 +82,18 @@ impl Function {
     }
 
     pub(crate) fn routes(&self) -> Vec<Route> {
-        let events = self.properties()["Events"].as_object();
-        events.into_iter().flatten().map(|(name, event)| self.route(name, event)).collect()
+        let events = self.events().filter(|(_, event)| event["Type"] == "Api");
+        events.map(|(name, event)| self.route(name, event)).collect()
+    }
+
+    /// What invokes it otherwise: an event's type, `DynamoDB`, and its properties.
+    pub(crate) fn triggers(&self) -> Vec<(&str, &Value)> {
+        let events = self.events().filter(|(_, event)| event["Type"] != "Api");
+        events.map(|(_, event)| (event["Type"].as_str().unwrap(), &event["Properties"])).collect()
+    }
+
+    fn events(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.properties()["Events"].as_object().into_iter().flatten()
     }
 
     fn route(&self, name: &str, event: &Value) -> Route {
@@ -92,7 +102,6 @@ impl Function {
             let value = properties[field].as_str();
             value.unwrap_or_else(|| panic!("{}: the event {name} has no {field}", self.logical_id)).to_owned()
         };
-        assert_eq!(event["Type"], "Api", "{}: the event {name}", self.logical_id);
         assert_eq!(properties["RestApiId"]["Ref"], "Api", "{}: the event {name}", self.logical_id);
         Route {
             function: self.name.clone(),

@@ -63,6 +63,9 @@ pub struct Target {
     /// The same for the ledger's table.
     #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
     pub ledger_table: Option<String>,
+    /// The same for the table of usage in sums.
+    #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
+    pub usage_table: Option<String>,
 }
 
 /// What to do.

@@ -27,7 +27,7 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::template::Table;
+use crate::{feed::Feed, template::Table};
 
 /// Where the data live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Engine {
     database: Database,
+    /// What was put into streamed tables through this engine.
+    pub feed: Feed,
     /// Held as long as the engine lives: the operating system frees it even if the process is killed.
     _lock: Option<Arc<File>>,
 }
@@ -88,7 +90,7 @@ impl Engine {
         match data {
             Data::Ephemeral => {
                 let database = Database::memory().map_err(|error| not_a_database(Path::new("memory"), &error))?;
-                Ok(Self { database, _lock: None })
+                Ok(Self { database, feed: Feed::default(), _lock: None })
             }
             Data::File(path) => {
                 make_parent(path)?;
@@ -107,7 +109,7 @@ impl Engine {
         // nothing acknowledged is lost when the process is killed; only a power cut can take the last moments, and no
         // write waits for the disk.
         database.disable_bulk_loading().map_err(|error| not_a_database(path, &error))?;
-        Ok(Self { database, _lock: None })
+        Ok(Self { database, feed: Feed::default(), _lock: None })
     }
 
     /// Makes the table, if it is not there yet.
@@ -116,6 +118,7 @@ impl Engine {
     /// The engine refuses the definition.
     pub fn create_table(&self, table: &Table) -> Result<(), String> {
         let wrong = |failure: Failure| format!("table {}: {}", table.name, failure.answer().1);
+        self.feed.follow(table);
         match self.run("CreateTable", table.definition.to_string().as_bytes()) {
             Err(Failure::Engine(DynoxideError::ResourceInUseException(_))) => return Ok(()),
             made => made.map_err(wrong)?,
@@ -178,9 +181,14 @@ impl HttpConnector for Engine {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
-        let answer = self.run(operation, request.body().bytes().unwrap_or_default());
-        let (status, body) = match answer {
-            Ok(body) => (http::StatusCode::OK, body),
+        let body = request.body().bytes().unwrap_or_default();
+        let (status, body) = match self.run(operation, body) {
+            Ok(answer) => {
+                if operation == "PutItem" {
+                    self.feed.put(body);
+                }
+                (http::StatusCode::OK, answer)
+            }
             Err(failure) => failure.answer(),
         };
         HttpConnectorFuture::ready(Ok(HttpResponse::new(StatusCode::from(status), SdkBody::from(body))))

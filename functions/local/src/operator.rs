@@ -140,20 +140,23 @@ impl Session {
 
 /// The tables in AWS, if that is where the command is to work.
 fn tables_in_aws(target: &Target) -> Result<Option<Tables>, Problem> {
-    let named = [&target.accounts_table, &target.tokens_table, &target.ledger_table];
+    let named = [&target.accounts_table, &target.tokens_table, &target.ledger_table, &target.usage_table];
     let tables = match &target.stack {
         Some(stack) => Tables::of_stack(stack),
         None if named.iter().all(|name| name.is_none()) => return Ok(None),
         None if named.iter().all(|name| name.is_some()) => Tables::default(),
         None => {
-            return Err(Problem::new("name --stack, or all of --accounts-table, --tokens-table and --ledger-table"));
+            return Err(Problem::new(
+                "name --stack, or all of --accounts-table, --tokens-table, --ledger-table and --usage-table",
+            ));
         }
     };
-    let [accounts, tokens, ledger] = named.map(Clone::clone);
+    let [accounts, tokens, ledger, usage] = named.map(Clone::clone);
     Ok(Some(Tables {
         accounts: accounts.unwrap_or(tables.accounts),
         tokens: tokens.unwrap_or(tables.tokens),
         ledger: ledger.unwrap_or(tables.ledger),
+        usage: usage.unwrap_or(tables.usage),
     }))
 }
 

@@ -14,12 +14,16 @@ use gateway_core::{
 use gateway_lambda::{Clock, Host, TaskTracker};
 use gateway_store::{Configuration, Credit, NewKey, Store, StoreError, Tables};
 use gateway_upstream::{Credentials, Timeouts, Upstream};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
     api::Api,
     engine::{Data, Engine, OpenError},
     functions::Functions,
+    rollup::Rollup,
     server,
     template::{STACK_NAME, Template, TemplateError},
 };
@@ -45,7 +49,12 @@ pub struct Options {
     pub template: Option<PathBuf>,
     /// What the first account may spend.
     pub free_credit: Nanos,
+    /// How long `usage-rollup` pauses; none: it runs when [`Gateway::rollup`] is called, and never else.
+    pub rollup_pause: Option<Duration>,
 }
+
+/// So long the local gateway's usage may wait to be summed up, which nobody sees.
+const ROLLUP_PAUSE: Duration = Duration::from_secs(5);
 
 impl Default for Options {
     /// In memory, on any port, with the built-in echo alone.
@@ -60,6 +69,7 @@ impl Default for Options {
             clock: Clock::system(),
             template: None,
             free_credit: Nanos::usd(5),
+            rollup_pause: Some(ROLLUP_PAUSE),
         }
     }
 }
@@ -76,6 +86,9 @@ pub struct Gateway {
     /// The account that this start made, because there was none.
     pub first_account: Option<FirstAccount>,
     running: TaskTracker,
+    rollup: Rollup,
+    /// What runs beside the server, and ends with the gateway.
+    tasks: JoinSet<()>,
     stop: oneshot::Sender<Duration>,
     server: JoinHandle<bool>,
 }
@@ -139,12 +152,18 @@ impl Gateway {
         let first_account = first_account(&store, &options.clock, options.free_credit).await?;
         let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?.to_string();
         let url = format!("http://{address}");
+        let rollup = usage_rollup::App { store: store.clone(), clock: options.clock.clone() };
+        let rollup = Rollup::new(engine.feed, rollup);
+        let mut tasks = JoinSet::new();
+        if let Some(pause) = options.rollup_pause {
+            tasks.spawn(rollup.clone().keep_running(pause));
+        }
         let host = Host::new(options.clock.clone());
         let running = host.running.clone();
         let api = Arc::new(Api::new(template, functions, host, address).map_err(StartError::Other)?);
         let (stop, stopped) = oneshot::channel();
         let server = spawn(server::serve(listener, api, stopped));
-        Ok(Self { url, store, clock: options.clock, first_account, running, stop, server })
+        Ok(Self { url, store, clock: options.clock, first_account, running, rollup, tasks, stop, server })
     }
 
     /// Waits until no request runs, settlement included.
@@ -154,11 +173,18 @@ impl Gateway {
         self.running.reopen();
     }
 
+    /// Runs `usage-rollup` for what was served since it ran last.
+    pub async fn rollup(&self) {
+        self.rollup.run().await;
+    }
+
     /// Takes no more requests, lets running ones finish for at most `grace`, and says whether all did.
-    pub async fn stop(self, grace: Duration) -> bool {
+    pub async fn stop(mut self, grace: Duration) -> bool {
         // The receiver is gone only if the server is, and then there is nothing to stop.
         let _ = self.stop.send(grace);
-        self.server.await.unwrap_or(false)
+        let all = self.server.await.unwrap_or(false);
+        self.tasks.shutdown().await;
+        all
     }
 }
 

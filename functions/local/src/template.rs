@@ -77,6 +77,8 @@ pub struct Table {
     pub definition: Value,
     /// The body of `UpdateTimeToLive`, if its items expire.
     pub time_to_live: Option<Value>,
+    /// Whether what is put into it is told to a function.
+    pub streamed: bool,
 }
 
 /// The template can't be used.
@@ -330,7 +332,7 @@ fn table(id: &str, properties: Value) -> Result<Table, String> {
         .and_then(Value::as_str)
         .ok_or_else(|| format!("Resources.{id}.Properties.TableName: it must be there, and a text"))?
         .to_owned();
-    // Not its stream: nobody reads one here, and the embedded engine searches all of a stream's records at every write.
+    // Not its stream: the embedded engine searches all of a stream's records at every write. `engine::Feed` does for one.
     let definition: serde_json::Map<String, Value> = ["TableName", "BillingMode", "AttributeDefinitions", "KeySchema"]
         .into_iter()
         .filter_map(|key| Some((key.to_owned(), properties.get(key)?.clone())))
@@ -338,7 +340,8 @@ fn table(id: &str, properties: Value) -> Result<Table, String> {
     let time_to_live = properties
         .get("TimeToLiveSpecification")
         .map(|expiry| serde_json::json!({"TableName": name, "TimeToLiveSpecification": expiry}));
-    Ok(Table { name, definition: Value::Object(definition), time_to_live })
+    let streamed = properties.get("StreamSpecification").is_some();
+    Ok(Table { name, definition: Value::Object(definition), time_to_live, streamed })
 }
 
 #[cfg(test)]

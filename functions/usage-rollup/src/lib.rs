@@ -11,7 +11,7 @@ use gateway_store::Store;
 use serde::{Deserialize, Serialize};
 
 /// What the function reaches.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct App {
     /// The keys, the ledger and the sums.
     pub store: Store,

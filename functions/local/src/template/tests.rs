@@ -66,7 +66,7 @@ fn routes_authorizer_responses_and_tables_are_read() {
     let table = &template.tables[0];
     assert_eq!(table.name, "modelswitch-ledger");
     assert_eq!(table.definition["KeySchema"][0]["AttributeName"], "account");
-    assert_eq!(table.definition.get("StreamSpecification"), None);
+    assert!(table.streamed && table.definition.get("StreamSpecification").is_none());
     assert_eq!(table.time_to_live.as_ref().unwrap()["TableName"], "modelswitch-ledger");
 }
 
@@ -76,7 +76,7 @@ fn the_template_of_this_version_is_read_whole() {
     assert!(template.routes.iter().any(|route| route.path == "/v1/chat/completions" && route.authorized));
     assert_eq!(template.authorizer.function, "authorizer");
     let tables: Vec<_> = template.tables.iter().map(|table| table.name.as_str()).collect();
-    for name in ["modelswitch-accounts", "modelswitch-tokens", "modelswitch-ledger"] {
+    for name in ["modelswitch-accounts", "modelswitch-tokens", "modelswitch-ledger", "modelswitch-usage"] {
         assert!(tables.contains(&name), "{name} is not in {tables:?}");
     }
 }

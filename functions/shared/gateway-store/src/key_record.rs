@@ -375,6 +375,7 @@ mod tests {
             (WINDOWS, AttributeValue::M(windows)),
             (REFILL, refill),
             (LAST_USED, number(AT.0)),
+            (SEALED, number(AT.0)),
             (SPENT, number(1_234_567_891_011_u64)),
             (PERIOD_BASE, number(1_034_567_891_011_u64)),
             (LIMIT_LEFT, number(2_034_567_891_011_u64)),
