@@ -18,7 +18,7 @@ use usage_rollup::{App, BatchResponse, StreamEvent, handle};
 
 use self::{
     scene::{DAY_MS, MINUTE_MS, Scene, batch},
-    wire::{Dies, Wire},
+    wire::{Dies, Interlude, Wire},
 };
 
 const ONE: KeyId = KeyId(1);
@@ -265,6 +265,31 @@ async fn a_death_before_or_after_any_call_leaves_the_stats_exact_and_is_made_up_
     scene.rollup().await;
     assert_eq!(scene.summed_up().await, served);
     scene.check_all().await;
+}
+
+#[tokio::test]
+async fn a_rollup_or_a_part_of_one_between_any_two_calls_of_a_request_for_stats_changes_nothing() {
+    let scene = Scene::new().await;
+    let other = two_days(&scene).await;
+    let (clock, mut calls) = (scene.gateway.clock(), 0);
+    for call in 1..=5 {
+        for dies in [Dies::Before(6), Dies::Before(7), Dies::Before(8), Dies::Before(9), Dies::Never] {
+            for (key, model) in [(ONE, CHAT), (other, CHAT), (ONE, SMALL)] {
+                scene.serve(key, model, 7).await;
+            }
+            clock.advance_ms(2 * MINUTE_MS);
+            let rollup = App { store: Wire::store(&scene.file(), dies, &[]).0, clock: clock.clone() };
+            let event = batch(&[&scene.gateway.account]);
+            let before = scene.rolled().await;
+            let (store, wire) = Wire::store_with(&scene.file(), Interlude { before: call, rollup, event });
+            scene.check_of(&store).await;
+            let came_between = wire.calls() >= call && dies != Dies::Before(6);
+            assert_eq!(scene.rolled().await != before, came_between, "{call} {dies:?}");
+            calls = calls.max(wire.calls());
+        }
+    }
+    // The count of the key, which may sweep its windows; the watermark, the totals, the ledger.
+    assert_eq!(calls, 5);
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ use gateway_core::{
     token::KeyType,
     usage::{Metered, Usage},
 };
-use gateway_store::{HoldOutcome, HoldRequest, PlacedHold, Rollup};
+use gateway_lambda::Host;
+use gateway_store::{HoldOutcome, HoldRequest, PlacedHold, Rollup, Store};
+use http_body_util::BodyExt;
+use lambda_http::{aws_lambda_events::apigw::ApiGatewayProxyRequest, request::LambdaRequest};
 use modelswitch::{Data, Options};
 use serde_json::{Value, json};
 use support::{Client, Folder, TestGateway};
@@ -152,6 +155,22 @@ impl Scene {
             assert_eq!(answer.status, 200, "{filter}: {}", answer.text);
             assert_eq!(told(&answer.json()), summed(&lines, group), "groupBy={group}&{filter}");
         }
+    }
+
+    /// The same check of a store of its own, asked without HTTP.
+    pub(crate) async fn check_of(&self, store: &Store) {
+        let mut event: Value = serde_json::from_str(include_str!("../../../events/usage/stats.json")).unwrap();
+        event["requestContext"]["authorizer"] = json!({"account": self.gateway.account, "key": "2"});
+        event["requestContext"]["requestTimeEpoch"] = self.now().0.into();
+        event["queryStringParameters"] = json!({"groupBy": "key"});
+        event["multiValueQueryStringParameters"] = json!({"groupBy": ["key"]});
+        let event: ApiGatewayProxyRequest = serde_json::from_value(event).unwrap();
+        let (host, app) = (Host::new(self.gateway.clock().clone()), usage::App { store: store.clone() });
+        let request = LambdaRequest::ApiGatewayV1(event).into();
+        let answer = gateway_lambda::answer(&host, "usage", request, |request| usage::handle(&app, request)).await;
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer = serde_json::from_slice(&body).unwrap();
+        assert_eq!(told(&answer), summed(&self.lines("").await, "key"));
     }
 
     /// [`Scene::check`] for filters of every kind.
