@@ -9,6 +9,7 @@ mod balance;
 mod chat_completions;
 mod configuration;
 mod embeddings;
+mod hold_expirer;
 mod keys;
 mod models;
 mod operator;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequest, ApiGatewayProxyRequest};
 use gateway_core::{
     ids::{AccountId, KeyId},
+    moment::UnixMs,
     token::Token,
 };
 use serde_json::Value;
@@ -17,6 +18,9 @@ use crate::{
 
 /// The function whose events are those of an authorizer.
 const AUTHORIZER: &str = "authorizer";
+
+/// What of EventBridge's envelope a schedule's event always has.
+const SCHEDULED: [(&str, &str); 3] = [("source", "aws.events"), ("detail-type", "Scheduled Event"), ("version", "0")];
 
 /// Every event of the function, as (file, text).
 fn events(function: &str) -> Vec<(String, String)> {
@@ -99,6 +103,21 @@ fn every_event_of_a_stream_s_function_is_a_batch_that_its_filter_lets_pass() {
                     assert!(passes(&pattern, record), "{file}: {record}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn every_event_of_a_schedule_is_one_of_eventbridge_s() {
+    for function in Template::load().functions().into_iter().filter(Function::is_scheduled) {
+        for (file, text) in events(&function.name) {
+            let event: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+            for (field, value) in SCHEDULED {
+                assert_eq!(event[field], value, "{file}: {field}");
+            }
+            assert!(event["time"].as_str().and_then(UnixMs::parse_rfc3339).is_some(), "{file}: time");
+            let rule = event["resources"][0].as_str().unwrap();
+            assert!(rule.starts_with("arn:aws:events:") && rule.contains(&function.logical_id), "{file}: {rule}");
         }
     }
 }

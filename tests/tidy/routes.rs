@@ -29,7 +29,7 @@ const REFUSALS: [&str; 7] = [
     "rate_limited_",
 ];
 
-/// How long API Gateway lets a stream run.
+/// How long API Gateway lets a stream run, and Lambda a function.
 const STREAM_TIMEOUT_MS: u64 = 900_000;
 
 /// The top-level items that begin with `keyword`, by name, each with its text up to `end`.
@@ -134,6 +134,14 @@ fn bad_request_for_a_wrong_limit() {
 }
 
 #[test]
+fn every_function_but_the_authorizer_has_a_route_or_a_schedule() {
+    for function in Template::load().functions() {
+        let called = !function.routes().is_empty() || function.is_scheduled();
+        assert_eq!(called, function.name != "authorizer", "nothing calls {}", function.name);
+    }
+}
+
+#[test]
 fn no_route_is_named_twice() {
     let mut seen = BTreeSet::new();
     for route in Template::load().routes() {
@@ -180,12 +188,16 @@ fn what_streams_streams_everywhere_and_has_the_time_for_it() {
             assert_eq!(route.timeout_ms, streams.then_some(STREAM_TIMEOUT_MS), "{}", route.name());
         }
         let timeout_s = function.properties()["Timeout"].as_u64();
-        assert_eq!(timeout_s, streams.then_some(STREAM_TIMEOUT_MS / 1000), "{}", function.name);
-        if !routes.is_empty() {
-            let main = tree::read(format!("functions/{}/src/main.rs", function.name));
-            let run = if streams { "run_streaming" } else { "run_buffered" };
-            assert!(main.contains(run), "functions/{}/src/main.rs does not call {run}", function.name);
-        }
+        let has_time = streams || function.is_scheduled();
+        assert_eq!(timeout_s, has_time.then_some(STREAM_TIMEOUT_MS / 1000), "{}", function.name);
+        let run = match routes.is_empty() {
+            false if streams => "run_streaming",
+            false => "run_buffered",
+            true if function.is_scheduled() => "run_events",
+            true => continue,
+        };
+        let main = tree::read(format!("functions/{}/src/main.rs", function.name));
+        assert!(main.contains(run), "functions/{}/src/main.rs does not call {run}", function.name);
     }
 }
 

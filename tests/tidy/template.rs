@@ -81,19 +81,26 @@ impl Function {
         &self.resource["Properties"]
     }
 
-    pub(crate) fn routes(&self) -> Vec<Route> {
-        let events = self.events().filter(|(_, event)| event["Type"] == "Api");
-        events.map(|(name, event)| self.route(name, event)).collect()
+    /// The events of this type, by name.
+    fn events(&self, kind: &str) -> impl Iterator<Item = (&String, &Value)> {
+        let events = self.properties()["Events"].as_object().into_iter().flatten();
+        events.filter(move |(_, event)| event["Type"] == kind)
     }
 
-    /// What invokes it otherwise: an event's type, `DynamoDB`, and its properties.
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        self.events("Api").map(|(name, event)| self.route(name, event)).collect()
+    }
+
+    /// What invokes it otherwise: an event's type, `DynamoDB` or `Schedule`, and its properties.
     pub(crate) fn triggers(&self) -> Vec<(&str, &Value)> {
-        let events = self.events().filter(|(_, event)| event["Type"] != "Api");
+        let events = self.properties()["Events"].as_object().into_iter().flatten();
+        let events = events.filter(|(_, event)| event["Type"] != "Api");
         events.map(|(_, event)| (event["Type"].as_str().unwrap(), &event["Properties"])).collect()
     }
 
-    fn events(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.properties()["Events"].as_object().into_iter().flatten()
+    /// Whether it runs by the clock.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.events("Schedule").next().is_some()
     }
 
     fn route(&self, name: &str, event: &Value) -> Route {

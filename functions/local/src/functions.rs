@@ -65,6 +65,20 @@ impl Function {
     }
 }
 
+/// A function that runs by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduled {
+    /// Ends the holds that are past their time.
+    HoldExpirer,
+}
+
+impl Scheduled {
+    /// The one in this folder.
+    pub fn named(name: &str) -> Option<Self> {
+        (name == "hold-expirer").then_some(Self::HoldExpirer)
+    }
+}
+
 /// What all functions of this process reach.
 #[derive(Clone)]
 pub struct Functions {
@@ -117,6 +131,19 @@ impl Functions {
             Function::UnknownRoute => {
                 answer(host, name, event, |request| unknown_route::handle(&unknown_route::App, request)).await
             }
+        }
+    }
+
+    /// Runs a function as its schedule's event does. Whatever fails, the log has it and the next run tries again.
+    pub async fn run_scheduled(&self, host: &Host, function: Scheduled) {
+        let outcome = match function {
+            Scheduled::HoldExpirer => {
+                let app = hold_expirer::App { store: self.store.clone() };
+                hold_expirer::handle(&app, host.clock.now()).await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::error!(?function, %error, "a scheduled function failed");
         }
     }
 

@@ -16,6 +16,7 @@ mod responses;
 mod rollup;
 mod router;
 pub mod run;
+mod schedule;
 mod server;
 mod start;
 mod template;

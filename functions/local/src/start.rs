@@ -24,6 +24,7 @@ use crate::{
     engine::{Data, Engine, OpenError},
     functions::Functions,
     rollup::Rollup,
+    schedule::Schedules,
     server,
     template::{STACK_NAME, Template, TemplateError},
 };
@@ -85,6 +86,7 @@ pub struct Gateway {
     pub clock: Clock,
     /// The account that this start made, because there was none.
     pub first_account: Option<FirstAccount>,
+    schedules: Schedules,
     running: TaskTracker,
     rollup: Rollup,
     /// What runs beside the server, and ends with the gateway.
@@ -160,10 +162,19 @@ impl Gateway {
         }
         let host = Host::new(options.clock.clone());
         let running = host.running.clone();
+        let schedules = Schedules::start(&template.schedules, &functions, &host).map_err(StartError::Other)?;
         let api = Arc::new(Api::new(template, functions, host, address).map_err(StartError::Other)?);
         let (stop, stopped) = oneshot::channel();
         let server = spawn(server::serve(listener, api, stopped));
-        Ok(Self { url, store, clock: options.clock, first_account, running, rollup, tasks, stop, server })
+        Ok(Self { url, store, clock: options.clock, first_account, schedules, running, rollup, tasks, stop, server })
+    }
+
+    /// Does at once what the schedule does every few minutes: ends the holds that are past their time.
+    ///
+    /// # Errors
+    /// What the function that does it says.
+    pub async fn expire_holds(&self) -> Result<hold_expirer::Report, hold_expirer::Failure> {
+        hold_expirer::handle(&hold_expirer::App { store: self.store.clone() }, self.clock.now()).await
     }
 
     /// Waits until no request runs, settlement included.
@@ -180,6 +191,7 @@ impl Gateway {
 
     /// Takes no more requests, lets running ones finish for at most `grace`, and says whether all did.
     pub async fn stop(mut self, grace: Duration) -> bool {
+        self.schedules.stop().await;
         // The receiver is gone only if the server is, and then there is nothing to stop.
         let _ = self.stop.send(grace);
         let all = self.server.await.unwrap_or(false);

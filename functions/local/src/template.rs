@@ -5,7 +5,7 @@
 
 mod yaml;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use http::Method;
 use regex_lite::Regex;
@@ -23,6 +23,8 @@ const EMBEDDED: &str = include_str!("../../../template.yaml");
 pub struct Template {
     /// Every route of the API.
     pub routes: Vec<Route>,
+    /// What runs by the clock.
+    pub schedules: Vec<Schedule>,
     /// Who is asked before a route.
     pub authorizer: Authorizer,
     /// What API Gateway answers by itself, by type.
@@ -42,6 +44,15 @@ pub struct Route {
     pub function: String,
     /// Whether the authorizer is asked first.
     pub authorized: bool,
+}
+
+/// A function that runs by the clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Its folder.
+    pub function: String,
+    /// How often.
+    pub every: Duration,
 }
 
 /// A TOKEN authorizer.
@@ -122,11 +133,16 @@ impl Template {
         }
         let document: Document = at("", document)?;
         let resources = &document.resources;
-        let mut routes = Vec::new();
+        let (mut routes, mut schedules) = (Vec::new(), Vec::new());
         for (id, function) in of_type::<FunctionProperties>(resources, "AWS::Serverless::Function")? {
-            for (event, trigger) in function.events.iter().filter(|(_, trigger)| trigger.kind == "Api") {
+            for (event, trigger) in &function.events {
                 let place = format!("Resources.{id}.Properties.Events.{event}.Properties");
-                routes.push(route(&function.folder(), at(&place, trigger.properties.clone())?, &place)?);
+                let (folder, properties) = (function.folder(), trigger.properties.clone());
+                match trigger.kind.as_str() {
+                    "Api" => routes.push(route(&folder, at(&place, properties)?, &place)?),
+                    "Schedule" => schedules.push(schedule(folder, &at(&place, properties)?, &place)?),
+                    _ => {}
+                }
             }
         }
         let mut apis = of_type::<ApiProperties>(resources, "AWS::Serverless::Api")?;
@@ -141,7 +157,7 @@ impl Template {
             .into_iter()
             .map(|(id, properties)| table(&id, properties))
             .collect::<Result<_, _>>()?;
-        Ok(Self { routes, authorizer, gateway_responses, tables })
+        Ok(Self { routes, schedules, authorizer, gateway_responses, tables })
     }
 }
 
@@ -191,6 +207,12 @@ struct ApiEvent {
     method: String,
     #[serde(default)]
     auth: EventAuth,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ScheduleEvent {
+    schedule: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -297,6 +319,24 @@ fn route(function: &str, event: ApiEvent, place: &str) -> Result<Route, String> 
     }
     let authorized = event.auth.authorizer.as_deref() != Some("NONE");
     Ok(Route { method, path: event.path, function: function.to_owned(), authorized })
+}
+
+/// `rate(5 minutes)`; a cron expression would need a calendar, and nothing here runs by one.
+fn schedule(function: String, event: &ScheduleEvent, place: &str) -> Result<Schedule, String> {
+    let rate = event.schedule.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')'));
+    let read = || {
+        let (count, unit) = rate?.split_once(' ')?;
+        let seconds = match unit.trim_end_matches('s') {
+            "minute" => 60,
+            "hour" => 3600,
+            "day" => 86_400,
+            _ => return None,
+        };
+        count.parse::<u64>().ok()?.checked_mul(seconds).filter(|&seconds| seconds > 0)
+    };
+    let every = read().map(Duration::from_secs);
+    let every = every.ok_or_else(|| format!("{place}.Schedule: `{}` is no rate(N minutes)", event.schedule))?;
+    Ok(Schedule { function, every })
 }
 
 fn authorizer(api: &str, auth: &ApiAuth, resources: &BTreeMap<String, Resource>) -> Result<Authorizer, String> {

@@ -55,6 +55,7 @@ fn routes_authorizer_responses_and_tables_are_read() {
         authorized: true,
     };
     assert_eq!(template.routes, [rest, show]);
+    assert_eq!(template.schedules, [Schedule { function: "models".into(), every: Duration::from_secs(60) }]);
     assert_eq!(template.authorizer.function, "authorizer");
     assert_eq!(template.authorizer.ttl_ms, 7000);
     let validation = template.authorizer.validation.unwrap();
@@ -89,6 +90,10 @@ fn what_is_wrong_is_named_with_its_place() {
     assert_eq!(error_of("Resources: {}"), "it must hold exactly one resource of type AWS::Serverless::Api");
     let no_path = SMALL.replace("Path: /, ", "");
     assert_eq!(error_of(&no_path), "Resources.ModelsFunction.Properties.Events.Rest.Properties: missing field `Path`");
+    for wrong in ["rate(0 minutes)", "rate(5 moons)", "cron(0 * * * ? *)", "5 minutes"] {
+        let no_rate = error_of(&SMALL.replace("rate(1 minute)", &format!("'{wrong}'")));
+        assert!(no_rate.contains("ModelsFunction.Properties.Events.Timer.Properties.Schedule: `"), "{no_rate}");
+    }
     let no_function = SMALL.replace("!GetAtt AuthorizerFunction.Arn", "!GetAtt Other.Arn");
     assert!(error_of(&no_function).ends_with("FunctionArn: there is no function `Other`"));
     let bad_pattern = SMALL.replace("ms-[a-z]+", "ms-[a-z");

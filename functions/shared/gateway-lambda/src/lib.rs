@@ -21,7 +21,7 @@ pub use paging::Paging;
 pub use record::Record;
 pub use request::{Caller, Request};
 pub use response::{Body, Response};
-pub use start::{StartError, environment, logs_to_stdout, required, run_buffered, run_streaming};
+pub use start::{StartError, environment, logs_to_stdout, required, run_buffered, run_events, run_streaming};
 pub use tokio_util::task::TaskTracker;
 
 /// What a process that hosts functions lends to each request.

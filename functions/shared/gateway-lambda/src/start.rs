@@ -1,11 +1,13 @@
 //! Start-up of a Lambda process: the environment, the logs, the runtime's loop.
 
-use std::{convert::Infallible, future::Future};
+use std::{convert::Infallible, fmt::Display, future::Future};
 
 use gateway_core::error::ApiError;
 use lambda_http::service_fn;
+use lambda_runtime::LambdaEvent;
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Clock, Host, Request, Response, answer};
+use crate::{Clock, Elapsed, Host, Request, Response, answer};
 
 /// The process can't serve.
 pub type StartError = lambda_http::Error;
@@ -59,6 +61,33 @@ where
     lambda_http::run_with_streaming_response_concurrent(service_fn(move |event| {
         let (host, handler) = (host.clone(), handler.clone());
         async move { Ok::<_, Infallible>(answer(&host, function, event, handler).await) }
+    }))
+    .await
+}
+
+/// Serves a function's events that are no HTTP requests, for ever. An error fails the invocation, which is how the
+/// platform gets to know of it.
+///
+/// # Errors
+/// The runtime's own, when its API can't be reached.
+pub async fn run_events<E, A, X, H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+where
+    E: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+    X: Display,
+    H: Fn(E) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<A, X>> + Send + 'static,
+{
+    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<E>| {
+        let handler = handler.clone();
+        async move {
+            let elapsed = Elapsed::start();
+            // Boxed: a handler's future is too deep a type for the compiler's layout queries.
+            let outcome = Box::pin(handler(event.payload)).await.map_err(|error| error.to_string());
+            let (error, duration_ms) = (outcome.as_ref().err(), elapsed.ms());
+            tracing::info!(platform_request_id = event.context.request_id, function, duration_ms, error, "event");
+            outcome
+        }
     }))
     .await
 }

@@ -11,6 +11,7 @@ mod accounts;
 mod attributes;
 mod backoff;
 mod configuration;
+mod expiry;
 mod fence;
 mod holds;
 mod idempotency;
@@ -35,6 +36,7 @@ use gateway_core::error::ApiError;
 
 pub use accounts::{Account, Credit, Standing};
 pub use configuration::Configuration;
+pub use expiry::{Expired, Swept};
 pub use holds::{CountOutcome, HoldOutcome, HoldRequest, PlacedHold};
 pub use idempotency::{Idempotency, IdempotencyKey};
 pub use key_record::KeyRecord;

@@ -13,6 +13,7 @@ use crate::{
     PlacedHold, Store, StoreError,
     attributes::{AVAILABLE, HOLDS, LIMIT_LEFT, SPENT, WINDOWS, nanos},
     backoff::steadfast,
+    expiry::Expired,
     holds::{TRIES, Written},
     key_record::{KeyRecord, Lane, hold_value},
     refill::{RefillOutcome, Shortage},
@@ -201,7 +202,8 @@ impl Store {
     }
 
     /// Ends the holds of requests whose process died: charged if their entry is in the ledger, released if not.
-    pub(crate) async fn expire_in_passing(&self, record: &KeyRecord, at: UnixMs) -> Result<(), StoreError> {
+    pub(crate) async fn expire_in_passing(&self, record: &KeyRecord, at: UnixMs) -> Result<Expired, StoreError> {
+        let mut expired = Expired::default();
         for hold in record.allowance.holds.values().filter(|hold| hold.expires <= at) {
             let (account, hold) = (record.account.clone(), hold.clone());
             let rate = record.allowance.rate_standing(at);
@@ -209,8 +211,13 @@ impl Store {
             let there = self.ledger_append(&placed.entry(EntryKind::Expired, Nanos::ZERO, None)).await?;
             let charged = there.map_or(Nanos::ZERO, |there| charged_for(&placed.hold, &there));
             self.hold_end(&placed, charged).await?;
+            if charged > Nanos::ZERO {
+                expired.charged += 1;
+            } else {
+                expired.released += 1;
+            }
         }
-        Ok(())
+        Ok(expired)
     }
 }
 

@@ -1,0 +1,22 @@
+//! The `hold-expirer` function's process.
+
+use gateway_lambda::{Clock, StartError};
+use gateway_store::{Store, Tables};
+use hold_expirer::App;
+use serde::de::IgnoredAny;
+
+#[tokio::main]
+async fn main() -> Result<(), StartError> {
+    gateway_lambda::logs_to_stdout();
+    let tables = Tables {
+        accounts: gateway_lambda::required("ACCOUNTS_TABLE")?,
+        ledger: gateway_lambda::required("LEDGER_TABLE")?,
+        ..Tables::default()
+    };
+    let (app, clock) = (App { store: Store::connect(tables).await }, Clock::system());
+    gateway_lambda::run_events("hold-expirer", move |_scheduled: IgnoredAny| {
+        let (app, at) = (app.clone(), clock.now());
+        async move { hold_expirer::handle(&app, at).await }
+    })
+    .await
+}
