@@ -11,7 +11,7 @@ use gateway_core::{
     usage::{Metered, Usage},
 };
 use gateway_lambda::Clock;
-use gateway_store::{Filter, HoldOutcome, HoldRequest, PlacedHold, SettleOutcome, Standing, Store, Tables};
+use gateway_store::{Filter, HoldRequest, PlacedHold, SettleOutcome, Standing, Store, Tables};
 use hold_expirer::{App, Report};
 use http::Method;
 use modelswitch::{Data, Engine};
@@ -35,10 +35,7 @@ async fn abandoned(gateway: &TestGateway, name: u8) -> PlacedHold {
         at,
         expires: at.plus_ms(RUNS_MS),
     };
-    match gateway.store().hold_place(&wanted).await.unwrap() {
-        HoldOutcome::Held(hold) => hold,
-        other => panic!("{other:?}"),
-    }
+    gateway.store().hold_place(&wanted).await.unwrap().placed(wanted.amount).unwrap()
 }
 
 fn served() -> Served {

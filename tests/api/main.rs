@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod audit;
 mod auth_key;
 mod authorizer;
 mod bad_input;

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Output, Stdio},
     thread::JoinHandle,
 };
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::Client;
 
-/// The command line of the gateway that a started test is to be, one argument a line.
+/// The command line of the program that a started test is to be, one argument a line.
 const ARGUMENTS: &str = "TEST_GATEWAY_ARGUMENTS";
 
 /// Becomes the gateway if this process was started to be it. To be called by the test named to [`Process::start`].
@@ -23,7 +23,20 @@ pub fn run_if_asked() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
     let arguments = std::iter::once("modelswitch").chain(arguments.lines()).map(Into::into);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(modelswitch::run::run(arguments.collect::<Vec<_>>()));
+    if runtime.block_on(modelswitch::run::run(arguments.collect::<Vec<_>>())) != ExitCode::SUCCESS {
+        std::process::exit(1);
+    }
+}
+
+/// Runs `modelswitch` with these arguments to its end. What it prints stands among the test binary's own lines.
+pub fn run(test: &str, arguments: &[&str]) -> Output {
+    command(test, arguments).output().unwrap()
+}
+
+fn command(test: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(ARGUMENTS, arguments.join("\n"));
+    command
 }
 
 /// A gateway's process. Killed when it is dropped.
@@ -38,10 +51,7 @@ pub struct Process {
 impl Process {
     /// Starts `modelswitch serve --port 0 --json` with these arguments and variables more, and waits until it answers.
     pub fn start(test: &str, arguments: &[&str], variables: &HashMap<&str, &str>) -> Self {
-        let arguments = [&["serve", "--port", "0", "--json"], arguments].concat().join("\n");
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(ARGUMENTS, arguments)
+        let mut child = command(test, &[&["serve", "--port", "0", "--json"], arguments].concat())
             .envs(variables)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

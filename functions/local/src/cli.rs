@@ -79,6 +79,8 @@ pub enum Command {
     /// Create, change and delete an account's keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Work the books out again from the ledger and print where they differ.
+    Audit(AuditArgs),
     /// Look at the models that are served.
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -167,6 +169,21 @@ pub enum AccountCommand {
 #[derive(Debug, Args)]
 pub struct OfAccount {
     /// The account. May be left out where there is only one.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<AccountId>,
+}
+
+/// Which books to audit.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Requests may run meanwhile. An account on which they never cease is compared as far as that is exact, and a line on
+standard error says so. The exit code is 1 if there is a difference.
+
+Examples:
+  modelswitch audit                                  Every account
+  modelswitch audit --account acct_… --stack production --json")]
+pub struct AuditArgs {
+    /// This account alone.
     #[arg(long, value_name = "ACCOUNT")]
     pub account: Option<AccountId>,
 }
@@ -281,8 +298,8 @@ impl Cli {
 
 /// `serve` is what an option without a command belongs to: `modelswitch --port 9000`.
 fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    const NOT_SERVE: [&str; 10] =
-        ["serve", "account", "key", "models", "config", "help", "--help", "-h", "--version", "-V"];
+    const NOT_SERVE: [&str; 11] =
+        ["serve", "account", "key", "audit", "models", "config", "help", "--help", "-h", "--version", "-V"];
     let options_alone = arguments.get(1).is_none_or(|first| first.to_string_lossy().starts_with('-'));
     let named = arguments.iter().skip(1).any(|argument| NOT_SERVE.iter().any(|name| argument == name));
     if options_alone && !named {

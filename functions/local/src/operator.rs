@@ -1,9 +1,10 @@
-//! The operator's commands: accounts, keys, models, settings, on local data or a stack in AWS.
+//! The operator's commands: accounts, keys, models, settings, the audit, on local data or a stack in AWS.
 //!
 //! Each gives a report, as JSON for scripts and as text for people; what prints it is not here. A token is in the one
 //! report that creates it and nowhere else.
 
 mod accounts;
+mod audit;
 mod keys;
 mod models;
 mod table;
@@ -28,12 +29,16 @@ pub struct Report {
     pub json: String,
     /// For people.
     pub text: String,
+    /// What people should know beside it, a line each; not part of the report.
+    pub warnings: Vec<String>,
+    /// What was asked about is not as it should be: the exit code says so.
+    pub failed: bool,
 }
 
 impl Report {
     fn new(json: &impl Serialize, text: impl Into<String>) -> Result<Self, Problem> {
         let json = serde_json::to_string(json).map_err(|error| Problem::new(error.to_string()))?;
-        Ok(Self { json, text: text.into() })
+        Ok(Self { json, text: text.into(), warnings: Vec::new(), failed: false })
     }
 }
 
@@ -95,6 +100,7 @@ async fn run_in(session: Session, command: Command, settings_of_environment: Set
         Command::Serve(_) => Err(Problem::new("serve is no operator's command")),
         Command::Account(command) => accounts::run(&session, command).await,
         Command::Key(command) => keys::run(&session, command).await,
+        Command::Audit(arguments) => audit::run(&session, arguments).await,
         Command::Models(_) => models::list(&session, settings_of_environment).await,
         Command::Config(ConfigCommand::Show) => config_show(&session).await,
         Command::Config(ConfigCommand::Set { file }) => config_set(&session, &file).await,

@@ -43,7 +43,11 @@ async fn run_command(command: Command, target: &Target, json: bool) -> Result<Ex
     let report =
         operator::run(target, command, of_environment(environment).0).await.map_err(|problem| problem.to_string())?;
     print(if json { &report.json } else { &report.text })?;
-    Ok(ExitCode::SUCCESS)
+    for warning in &report.warnings {
+        // Where standard error is gone, nobody is to be warned.
+        let _ = writeln!(io::stderr(), "modelswitch: {warning}");
+    }
+    Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn run_server(serve: ServeArgs, target: &Target, json: bool) -> Result<ExitCode, String> {

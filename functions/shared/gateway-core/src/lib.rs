@@ -5,6 +5,7 @@
 //! Float arithmetic is denied: money is integers from the first digit to the last.
 #![deny(clippy::float_arithmetic)]
 
+pub mod audit;
 pub mod catalogue;
 pub mod error;
 pub mod ids;

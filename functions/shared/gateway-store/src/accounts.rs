@@ -196,7 +196,7 @@ impl Store {
     }
 }
 
-fn account_of(attributes: &Attributes) -> Option<Account> {
+pub(crate) fn account_of(attributes: &Attributes) -> Option<Account> {
     let item = Item(attributes);
     Some(Account {
         id: AccountId::parse(item.text(ACCOUNT)?)?,

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod attributes;
+mod audit;
 mod backoff;
 mod configuration;
 mod expiry;
@@ -35,6 +36,7 @@ use aws_sdk_dynamodb::{Client, error::DisplayErrorContext};
 use gateway_core::error::ApiError;
 
 pub use accounts::{Account, Credit, Standing};
+pub use audit::{Audit, Busy};
 pub use configuration::Configuration;
 pub use expiry::{Expired, Swept};
 pub use holds::{CountOutcome, HoldOutcome, HoldRequest, PlacedHold};
