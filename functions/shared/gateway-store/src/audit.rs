@@ -37,6 +37,9 @@ use crate::{
 const TRIES: usize = 4;
 /// How often a read of one moment is tried while requests write what it reads.
 const SNAPSHOT_TRIES: u32 = 10;
+/// Entries read at a time: about as many as DynamoDB gives at the most. The embedded engine, unless it is told, looks at
+/// all that are left for each page.
+const PAGE: i32 = 4_000;
 /// What one transaction reads at the most.
 const MOST_ITEMS: usize = 100;
 
@@ -159,7 +162,7 @@ impl Store {
         each: &mut impl FnMut(),
     ) -> Result<LedgerSums, StoreError> {
         const OPERATION: &str = "audit_ledger";
-        let query = self.client.query().table_name(&self.tables.ledger).consistent_read(true);
+        let query = self.client.query().table_name(&self.tables.ledger).limit(PAGE).consistent_read(true);
         let query =
             query.key_condition_expression("#a = :a").projection_expression("#e, #kind, #amount, #hold, #key, #unpaid");
         let names = [

@@ -15,6 +15,10 @@ use crate::{
     key_record::{KEY_ITEMS, KeyRecord},
 };
 
+/// Items looked at at a time: about as many as DynamoDB looks at at the most. The embedded engine, unless it is told, looks
+/// at all that are left for each page.
+const PAGE: i32 = 1_000;
+
 /// The holds of a key's item that were past their time and were ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expired {
@@ -45,7 +49,7 @@ impl Store {
     /// # Errors
     /// The table can't be read.
     pub async fn holds_sweep(&self, at: UnixMs) -> Result<Swept, StoreError> {
-        let scan = self.client.scan().table_name(&self.tables.accounts);
+        let scan = self.client.scan().table_name(&self.tables.accounts).limit(PAGE);
         let scan = scan
             .filter_expression(
                 "begins_with(#i, :keys) AND (size(#holds) > :zero OR (#active = :false AND #avail > :zero))",
