@@ -1,9 +1,12 @@
 //! `POST /v1/chat/completions`, whole and streaming.
 
+use std::sync::Arc;
+
 use gateway_core::{
-    catalogue::{Endpoint, ModelKind},
+    catalogue::ModelKind,
     error::ApiError,
-    meter, routing,
+    meter,
+    offer::Offer,
     wire::{self, ChatRequest},
 };
 use gateway_lambda::{Request, Response};
@@ -20,19 +23,18 @@ const TIMEOUT_MS: u64 = 900_000;
 /// # Errors
 /// Any row of the error table that a handler can answer. Nothing is charged or held then.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let chat = ChatRequest::parse(&request.body)?;
+    let chat = Arc::new(ChatRequest::parse(&request.body)?);
     let endpoints = app.plan(&request, ModelKind::Chat, &chat.models()).await?;
-    let most = routing::hold(&endpoints, chat.input_bound(), chat.max_output_tokens, chat.choices);
-    let held = app.hold(&request, &endpoints, most, TIMEOUT_MS).await?;
-    let body = |endpoint: &Endpoint| chat.for_endpoint(endpoint);
+    let (held, offers) = app.hold(&request, endpoints, chat.clone(), TIMEOUT_MS).await?;
+    let body = |offer: &Offer| chat.for_endpoint(&offer.endpoint, offer.told);
     if chat.stream {
-        let begun = app.upstream.stream(&request.id, &endpoints, PATH, body).await;
+        let begun = app.upstream.stream(&request.id, &offers, PATH, body).await;
         let (bill, stream) = held.answered(begun).await?;
-        Ok(bill.stream(stream, chat.include_usage, chat.choices, chat.text_bytes()))
+        Ok(bill.stream(stream, chat.include_usage, chat.choices))
     } else {
-        let answer = app.upstream.answer(&request.id, &endpoints, PATH, body).await;
+        let answer = app.upstream.answer(&request.id, &offers, PATH, body).await;
         let (bill, answer) = held.answered(answer).await?;
-        let cost = bill.settle(meter::answer_end(&answer).metered(chat.text_bytes())).await?;
+        let cost = bill.settle(meter::answer_end(&answer)).await?;
         Ok(Response::json_bytes(200, wire::answer_with_cost(&answer, cost)))
     }
 }

@@ -1,9 +1,12 @@
 //! `POST /v1/embeddings`.
 
+use std::sync::Arc;
+
 use gateway_core::{
-    catalogue::{Endpoint, ModelKind},
+    catalogue::ModelKind,
     error::ApiError,
-    meter, pricing,
+    meter,
+    offer::Offer,
     wire::{self, EmbeddingsRequest},
 };
 use gateway_lambda::{Request, Response};
@@ -20,17 +23,13 @@ const TIMEOUT_MS: u64 = 29_000;
 /// # Errors
 /// Any row of the error table that a handler can answer. Nothing is charged or held then.
 pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
-    let embeddings = EmbeddingsRequest::parse(&request.body)?;
+    let embeddings = Arc::new(EmbeddingsRequest::parse(&request.body)?);
     let models = std::slice::from_ref(&embeddings.model);
     let endpoints = app.plan(&request, ModelKind::Embedding, models).await?;
-    // No output, and no bound by the context: that is one input's, and a request may hold thousands.
-    let at =
-        |endpoint: &Endpoint| pricing::worst_case(&endpoint.prices, endpoint.model.markup, embeddings.input_bound(), 0);
-    let most = endpoints.iter().map(at).max().unwrap_or_default();
-    let held = app.hold(&request, &endpoints, most, TIMEOUT_MS).await?;
-    let body = |endpoint: &Endpoint| embeddings.for_endpoint(endpoint);
-    let answer = app.upstream.answer(&request.id, &endpoints, PATH, body).await;
+    let (held, offers) = app.hold(&request, endpoints, embeddings.clone(), TIMEOUT_MS).await?;
+    let body = |offer: &Offer| embeddings.for_endpoint(&offer.endpoint);
+    let answer = app.upstream.answer(&request.id, &offers, PATH, body).await;
     let (bill, answer) = held.answered(answer).await?;
-    let cost = bill.settle(meter::answer_end(&answer).metered(embeddings.text_bytes())).await?;
+    let cost = bill.settle(meter::answer_end(&answer)).await?;
     Ok(Response::json_bytes(200, wire::answer_with_cost(&answer, cost)))
 }

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod meter;
 pub mod moment;
 pub mod money;
+pub mod offer;
 pub mod pricing;
 pub mod routing;
 pub mod settings;

@@ -4,6 +4,8 @@
 //! finds is confirmed by a real parse. An escaped quote in a text reads `usage\"`, so no text can look like a key.
 //! Nothing here is ever charged; that is for the caller, who gets a [`StreamEnd`].
 
+mod generated;
+
 use std::{borrow::Cow, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
@@ -15,9 +17,11 @@ use crate::{
     money::Nanos,
     pricing::{self, Markup, Prices},
     sse,
-    usage::{Metered, Usage},
+    usage::Usage,
     wire::{splice, usage_of_openai, usage_with_cost},
 };
+
+pub use self::generated::Generated;
 
 /// How a stream or an answer ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,22 +30,35 @@ pub struct StreamEnd {
     pub usage: Option<Usage>,
     /// Every choice came to its end, or the provider said `[DONE]`.
     pub finished: bool,
-    /// Bytes of text that were generated.
-    pub content_bytes: u64,
+    /// It is a chat's answer that says nothing, not even why it ended.
+    pub blank: bool,
+    /// The text that was generated.
+    pub generated: Generated,
     /// Why it failed, fit for a log: no provider's text is in it.
     pub error: Option<String>,
 }
 
+/// What is to be paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: the answer failed, was cut or says nothing.
+    Nothing,
+    /// What the provider counted.
+    Counted(Usage),
+    /// What was sent and generated; the provider did not count.
+    Uncounted,
+}
+
 impl StreamEnd {
-    /// What is to be paid for, if anything: an answer that failed or was cut costs nothing. Where the provider did not
-    /// count, four bytes of text are a token, rounded up, of the request's `text_bytes` and of what was generated.
-    pub fn metered(&self, text_bytes: u64) -> Option<Metered> {
-        if !self.finished || self.error.is_some() {
-            return None;
+    /// What is to be paid for.
+    pub fn due(&self) -> Due {
+        match self.usage {
+            _ if !self.finished || self.error.is_some() => Due::Nothing,
+            None if self.blank => Due::Nothing,
+            Some(usage) if self.blank && usage.all_output() == 0 => Due::Nothing,
+            None => Due::Uncounted,
+            Some(usage) => Due::Counted(usage),
         }
-        let estimate =
-            || Usage { input: text_bytes.div_ceil(4), output: self.content_bytes.div_ceil(4), ..Usage::default() };
-        Some(Metered { usage: self.usage.unwrap_or_else(estimate), estimated: self.usage.is_none() })
     }
 }
 
@@ -119,7 +136,7 @@ impl StreamMeter {
                 Verdict::Drop => None,
             };
         }
-        (last, self.seen.end(self.choices))
+        (last, self.seen.end(self.choices, true))
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -187,12 +204,14 @@ impl StreamMeter {
 pub fn answer_end(body: &[u8]) -> StreamEnd {
     let mut seen = Seen { done: true, ..Seen::default() };
     seen.scan(body);
-    match Top::of(body) {
+    let top = Top::of(body);
+    let chat = top.as_ref().is_some_and(|top| top.choices.is_some());
+    match top {
         Some(Top { error: Some(error), .. }) => seen.error = Some(provider_error(error.get())),
         Some(top) => seen.usage = top.usage.and_then(|usage| usage_of_openai(usage.get())),
         None => seen.error = Some("its answer is no JSON object".to_owned()),
     }
-    seen.end(1)
+    seen.end(1, chat)
 }
 
 /// What the first events of a stream say, before anything was sent to the client.
@@ -216,7 +235,7 @@ pub fn opening(event: &sse::Event) -> Opening {
     }
     let mut seen = Seen::default();
     seen.scan(&event.data);
-    let silent = seen.content_bytes == 0 && seen.finish_reasons == 0 && seen.error.is_none() && top.usage.is_none();
+    let silent = seen.generated.bytes() == 0 && seen.finish_reasons == 0 && seen.error.is_none() && top.usage.is_none();
     if silent { Opening::Silent } else { Opening::Content }
 }
 
@@ -255,7 +274,7 @@ struct Seen {
     usage: Option<Usage>,
     done: bool,
     finish_reasons: u64,
-    content_bytes: u64,
+    generated: Generated,
     error: Option<String>,
 }
 
@@ -264,9 +283,9 @@ impl Seen {
     fn scan(&mut self, frame: &[u8]) -> bool {
         let keys = &*KEYS;
         values(frame, &keys.finish_reason).for_each(|reason| self.finish(reason));
-        let before = self.content_bytes;
+        let before = self.generated.bytes();
         values(frame, &keys.content).for_each(|text| self.content(text));
-        if self.content_bytes == before {
+        if self.generated.bytes() == before {
             for key in [&keys.reasoning, &keys.arguments] {
                 values(frame, key).for_each(|text| self.content(text));
             }
@@ -290,7 +309,7 @@ impl Seen {
         }
     }
 
-    /// Counts the bytes of a text up to the quote that ends it; of anything else, none.
+    /// Takes a text up to the quote that ends it; of anything else, nothing.
     fn content(&mut self, text: &[u8]) {
         let [b'"', text @ ..] = text else { return };
         let mut end = 0;
@@ -302,12 +321,13 @@ impl Seen {
             }
             end += 1;
         }
-        self.content_bytes += end as u64;
+        self.generated.add(text.get(..end).unwrap_or(text));
     }
 
-    fn end(self, choices: u64) -> StreamEnd {
+    fn end(self, choices: u64, chat: bool) -> StreamEnd {
         let finished = self.error.is_none() && (self.done || self.finish_reasons >= choices);
-        StreamEnd { usage: self.usage, finished, content_bytes: self.content_bytes, error: self.error }
+        let blank = chat && self.finish_reasons == 0 && self.generated.bytes() == 0;
+        StreamEnd { usage: self.usage, finished, blank, generated: self.generated, error: self.error }
     }
 }
 

@@ -55,8 +55,16 @@ impl Prices {
         self.tiers.iter().rev().find(|(over, _)| all_input > *over).map_or(&self.base, |(_, rates)| rates)
     }
 
-    fn all_rates(&self) -> impl Iterator<Item = &Rates> {
-        std::iter::once(&self.base).chain(self.tiers.iter().map(|(_, rates)| rates))
+    /// The rates that can apply to a request of at most so much input.
+    fn rates_up_to(&self, all_input: u64) -> impl Iterator<Item = &Rates> {
+        let reached = self.tiers.iter().filter(move |(over, _)| all_input > *over);
+        std::iter::once(&self.base).chain(reached.map(|(_, rates)| rates))
+    }
+
+    /// The dearest rates of an input and an output token that can apply to a request of at most so much input.
+    fn dearest(&self, all_input: u64) -> (Picos, Picos) {
+        let most = |rate: fn(&Rates) -> Picos| self.rates_up_to(all_input).map(rate).max().unwrap_or_default();
+        (most(Rates::dearest_input), most(Rates::dearest_output))
     }
 }
 
@@ -122,9 +130,19 @@ pub fn cost(prices: &Prices, markup: Markup, usage: &Usage) -> Nanos {
 
 /// The most that `input` and `output` tokens can cost, at the dearest rate that can apply to either.
 pub fn worst_case(prices: &Prices, markup: Markup, input: u64, output: u64) -> Nanos {
-    let input_price = prices.all_rates().map(Rates::dearest_input).max().unwrap_or_default();
-    let output_price = prices.all_rates().map(Rates::dearest_output).max().unwrap_or_default();
+    let (input_price, output_price) = prices.dearest(input);
     to_nanos(times(input, input_price).saturating_add(times(output, output_price)), markup)
+}
+
+/// The most output tokens with which the worst case of `input` tokens is within `budget`; none if no output is.
+pub fn affordable_output(prices: &Prices, markup: Markup, input: u64, budget: Nanos) -> Option<u64> {
+    let (input_price, output_price) = prices.dearest(input);
+    let picos = i128::from(budget.0).saturating_mul(PICOS_PER_NANO * Markup::ONE).div_euclid(markup.numerator());
+    let left = picos.checked_sub(times(input, input_price)).filter(|left| *left >= 0)?;
+    match i128::from(output_price.0) {
+        0 => Some(u64::MAX),
+        price => u64::try_from(left / price).ok().or(Some(u64::MAX)),
+    }
 }
 
 fn times(tokens: u64, price: Picos) -> i128 {
@@ -205,6 +223,17 @@ mod tests {
         assert_eq!(cost(&prices(), Markup::default(), &over), Nanos(60_000_300));
     }
 
+    #[test]
+    fn a_tier_that_the_input_cannot_reach_is_not_held_for() {
+        let at = |input| worst_case(&prices(), Markup::default(), input, 100);
+        assert_eq!(at(200_000).0, 200_000 * 10_000 + 100 * 20_000);
+        let dear = Rates { input: Picos(20_000_000), ..Rates::default() };
+        let tiered = Prices { tiers: vec![(200_000, dear)], ..prices() };
+        assert_eq!(worst_case(&tiered, Markup::default(), 200_000, 0), Nanos(200_000 * 10_000));
+        assert_eq!(worst_case(&tiered, Markup::default(), 200_001, 0), Nanos(200_001 * 20_000));
+        assert_eq!(affordable_output(&Prices::default(), Markup::default(), 9, Nanos::ZERO), Some(u64::MAX), "free");
+    }
+
     proptest! {
         #[test]
         fn cost_grows_with_every_bucket(usage in usages(), more in usages()) {
@@ -226,6 +255,26 @@ mod tests {
             let markup = Markup::parse_percent(&percent.to_string()).unwrap();
             let worst = worst_case(&prices(), markup, usage.all_input(), usage.all_output());
             prop_assert!(cost(&prices(), markup, &usage) <= worst);
+        }
+
+        #[test]
+        fn the_worst_case_grows_with_input_and_output(
+            input in 0u64..500_000, more in 0u64..500_000, output in 0u64..200_000, longer in 0u64..200_000,
+        ) {
+            let at = |input, output| worst_case(&prices(), Markup::default(), input, output);
+            prop_assert!(at(input, output) <= at(input + more, output + longer));
+        }
+
+        #[test]
+        fn what_is_affordable_fits_and_one_token_more_does_not(
+            input in 0u64..300_000, budget in 0i64..2_000_000_000, percent in 0u32..500,
+        ) {
+            let markup = Markup::parse_percent(&percent.to_string()).unwrap();
+            let at = |output| worst_case(&prices(), markup, input, output);
+            match affordable_output(&prices(), markup, input, Nanos(budget)) {
+                Some(most) => prop_assert!(at(most) <= Nanos(budget) && at(most + 1) > Nanos(budget)),
+                None => prop_assert!(at(0) > Nanos(budget)),
+            }
         }
     }
 }

@@ -1,10 +1,8 @@
-//! Which endpoints can answer a request, in the order in which to try them, and the most that it can cost at any.
+//! Which endpoints can answer a request, in the order in which to try them.
 
 use crate::{
     catalogue::{Catalogue, Endpoint, ModelKind},
     error::{ApiError, ErrorCode},
-    money::Nanos,
-    pricing,
 };
 
 /// The endpoints of `ids`, the client's model first and then its fallbacks. Ids that nobody serves here are left out.
@@ -38,23 +36,6 @@ pub fn plan(catalogue: &Catalogue, kind: ModelKind, ids: &[String]) -> Result<Ve
 /// The id as an error repeats it: whatever the client sent, not more than a line of it.
 fn shown(id: &str) -> String {
     id.chars().take(100).collect()
-}
-
-/// A model that says neither how much it writes nor how much it reads writes no more than this at a time.
-const UNKNOWN_MAX_OUTPUT: u64 = 32_768;
-
-/// The most that a request can cost at any of its endpoints: its input at the bound, and as much output as it asks for
-/// or the model can give, for each of its `choices`.
-pub fn hold(endpoints: &[Endpoint], input_bound: u64, max_output_tokens: Option<u64>, choices: u64) -> Nanos {
-    let at = |endpoint: &Endpoint| {
-        let model = &endpoint.model;
-        // What does not fit the context is refused by the provider and costs nothing.
-        let input = model.context_length.map_or(input_bound, |most| input_bound.min(u64::from(most)));
-        let most = model.max_output_tokens.or(model.context_length).map_or(UNKNOWN_MAX_OUTPUT, u64::from);
-        let output = max_output_tokens.map_or(most, |asked| asked.min(most));
-        pricing::worst_case(&endpoint.prices, model.markup, input, output.saturating_mul(choices))
-    };
-    endpoints.iter().map(at).max().unwrap_or_default()
 }
 
 fn wrong_kind(id: &str, wanted: ModelKind) -> String {
@@ -110,31 +91,5 @@ mod tests {
             assert_eq!(planned(ModelKind::Chat, ids).unwrap_err().code, ErrorCode::NoProvider);
         }
         assert_eq!(planned(ModelKind::Chat, &[]).unwrap_err().code, ErrorCode::MissingParameter);
-    }
-
-    fn endpoint(usd_per_million: &str, context_length: Option<u32>, max_output_tokens: Option<u32>) -> Endpoint {
-        let price = crate::money::Picos::parse_usd_per_million(usd_per_million).unwrap();
-        let rates = pricing::Rates { input: price, output: price, ..pricing::Rates::default() };
-        let mut endpoint = crate::wire::tests::endpoint("up");
-        endpoint.prices = pricing::Prices { base: rates, tiers: vec![] };
-        endpoint.model.context_length = context_length;
-        endpoint.model.max_output_tokens = max_output_tokens;
-        endpoint
-    }
-
-    #[test]
-    fn a_hold_covers_the_dearest_endpoint_and_what_each_can_read_and_write() {
-        let cheap = endpoint("1", Some(1000), Some(100));
-        let dear = endpoint("10", Some(1000), Some(100));
-        let of_cheap = |input, output, choices| hold(std::slice::from_ref(&cheap), input, output, choices);
-        // 1 USD per million is 1000 nanos a token.
-        assert_eq!(of_cheap(50, Some(7), 1), Nanos(57_000));
-        assert_eq!(of_cheap(50, Some(7), 3), Nanos(71_000), "each choice is written");
-        assert_eq!(of_cheap(50, None, 1), Nanos(150_000), "the model's own most");
-        assert_eq!(of_cheap(50, Some(5000), 1), Nanos(150_000), "no more than the model gives");
-        assert_eq!(of_cheap(5000, Some(7), 1), Nanos(1_007_000), "no more than the model reads");
-        assert_eq!(hold(&[cheap.clone(), dear], 50, Some(7), 1), Nanos(570_000));
-        assert_eq!(hold(&[endpoint("1", Some(1000), None)], 50, None, 1), Nanos(1_050_000));
-        assert_eq!(hold(&[endpoint("1", None, None)], 50, None, 1), Nanos(32_818_000), "a model that says nothing");
     }
 }

@@ -3,18 +3,21 @@
 //! Every function that sells something goes through here, so that the order of the writes is decided once: nothing is
 //! asked of a provider before its price is held, and no answer ends before it is charged.
 
+mod tokenizer;
+
 use std::sync::Arc;
 
 use gateway_core::{
     catalogue::{Endpoint, ModelKind},
     error::ApiError,
-    meter::StreamMeter,
+    meter::{Due, StreamEnd, StreamMeter},
     money::Nanos,
+    offer::{self, Offer, Order},
     routing,
     usage::Metered,
 };
 use gateway_lambda::{Clock, Record, Request, Response, StartError};
-use gateway_store::{Configuration, HoldRequest, PlacedHold, Secrets, Store, StoreError, Tables};
+use gateway_store::{Configuration, HoldOutcome, HoldRequest, PlacedHold, Secrets, Store, StoreError, Tables};
 use gateway_upstream::{Credentials, ProviderStream, Source, Timeouts, Upstream, UpstreamError, relay};
 
 /// What a function that sells something reaches.
@@ -61,31 +64,100 @@ impl App {
         routing::plan(&*self.configuration.catalogue(request.at).await, kind, models)
     }
 
-    /// Sets `amount`, the most that the request can cost at any endpoint, aside for as long as it may run.
+    /// Sets aside the most that `order` can cost at any of the endpoints, for as long as it may run, and returns what was
+    /// offered to each. What the account or the key can't pay whole is offered as far as the funds go: its tokens are
+    /// counted, its answer is cut, and endpoints that are too dear are left out.
     ///
     /// # Errors
     /// 401, 402, 403 or 429; 500 if the database does not answer.
     pub async fn hold(
         &self,
         request: &Request,
-        endpoints: &[Endpoint],
-        amount: Nanos,
+        endpoints: Vec<Endpoint>,
+        order: Arc<dyn Order>,
         runs_ms: u64,
-    ) -> Result<Held, ApiError> {
+    ) -> Result<(Held, Vec<Offer>), ApiError> {
         let caller = request.caller()?;
+        // All of them, whatever is left out later: a key's list of models does not depend on its funds.
         let models: Vec<_> = endpoints.iter().map(|endpoint| endpoint.model.names()).collect();
         let wanted = HoldRequest {
             account: &caller.account,
             key: caller.key,
             id: &request.id,
             models: &models,
-            amount,
+            amount: Nanos::ZERO,
             at: request.at,
             expires: request.at.plus_ms(runs_ms + SETTLE_MS),
         };
-        let hold = self.store.hold_place(&wanted).await?.placed(amount)?;
+        let whole = offer::offers(endpoints, &*order);
+        let (hold, offers) = self.place(wanted, whole, &order).await?;
         request.record.counted(hold.rate);
-        Ok(Held { store: self.store.clone(), hold, record: request.record.clone() })
+        Ok((Held { store: self.store.clone(), hold, order, record: request.record.clone() }, offers))
+    }
+
+    /// One write in nearly every case. Only what that refuses for want of funds is looked at again.
+    async fn place(
+        &self,
+        wanted: HoldRequest<'_>,
+        whole: Vec<Offer>,
+        order: &Arc<dyn Order>,
+    ) -> Result<(PlacedHold, Vec<Offer>), ApiError> {
+        let place = async |offers: &[Offer]| {
+            let amount = offer::most(offers);
+            self.store.hold_place(&HoldRequest { amount, ..wanted.clone() }).await
+        };
+        let mut outcome = place(&whole).await?;
+        let Some(funds) = Funds::of(&outcome) else {
+            return Ok((outcome.placed(offer::most(&whole))?, whole));
+        };
+        // Not even an input of nothing: nothing is gained by counting.
+        let nothing: Vec<_> = whole.iter().map(|offer| offer.clone().with_input(0)).collect();
+        if funds.in_time < offer::least(&nothing) {
+            return Err(refused(outcome, offer::least(&whole)));
+        }
+        let counted = tokenizer::counted(whole, order).await;
+        for _ in 0..TRIES {
+            let Some(funds) = Funds::of(&outcome) else { break };
+            let offers = offer::within(&counted, funds.now);
+            if offers.is_empty() {
+                break;
+            }
+            outcome = place(&offers).await?;
+            if let HoldOutcome::Held(hold) = outcome {
+                return Ok((hold, offers));
+            }
+        }
+        Err(refused(outcome, offer::least(&counted)))
+    }
+}
+
+/// How often a hold is made smaller when the funds are others than they were a moment ago.
+const TRIES: usize = 4;
+
+/// What a request that was refused for want of funds may spend.
+struct Funds {
+    /// At once.
+    now: Nanos,
+    /// When running requests have given back what they hold.
+    in_time: Nanos,
+}
+
+impl Funds {
+    /// None if the outcome is another.
+    fn of(outcome: &HoldOutcome) -> Option<Self> {
+        match *outcome {
+            HoldOutcome::InsufficientFunds { free, held } => Some(Self { now: free, in_time: free + held }),
+            HoldOutcome::SpendLimitReached { left } => Some(Self { now: left, in_time: left }),
+            _ => None,
+        }
+    }
+}
+
+/// The refusal of a request that needs `least`.
+fn refused(outcome: HoldOutcome, least: Nanos) -> ApiError {
+    match outcome.placed(least) {
+        Err(error) => error,
+        Ok(_) => ApiError::internal("a hold that was placed was taken for a refusal"),
     }
 }
 
@@ -97,6 +169,7 @@ const SETTLE_MS: u64 = 60_000;
 pub struct Held {
     store: Store,
     hold: PlacedHold,
+    order: Arc<dyn Order>,
     record: Record,
 }
 
@@ -105,11 +178,11 @@ impl Held {
     ///
     /// # Errors
     /// The providers' failure.
-    pub async fn answered<T>(self, outcome: Result<(&Endpoint, T), UpstreamError>) -> Result<(Bill, T), ApiError> {
+    pub async fn answered<T>(self, outcome: Result<(&Offer, T), UpstreamError>) -> Result<(Bill, T), ApiError> {
         match outcome {
-            Ok((endpoint, answer)) => {
-                self.record.served_by(&endpoint.model.id, &endpoint.provider.name);
-                Ok((Bill { held: self, endpoint: endpoint.clone() }, answer))
+            Ok((offer, answer)) => {
+                self.record.served_by(&offer.endpoint.model.id, &offer.endpoint.provider.name);
+                Ok((Bill { held: self, offer: offer.clone() }, answer))
             }
             Err(error) => {
                 self.store.hold_release(&self.hold).await;
@@ -123,37 +196,50 @@ impl Held {
 #[must_use = "an answer that is not settled is not paid for"]
 pub struct Bill {
     held: Held,
-    endpoint: Endpoint,
+    offer: Offer,
 }
 
 impl Bill {
-    /// Charges what was metered and returns the cost. Nothing metered, nothing charged.
+    /// Charges what is due and returns the cost.
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn settle(&self, metered: Option<Metered>) -> Result<Nanos, StoreError> {
-        let Held { store, hold, record } = &self.held;
-        let cost = store.hold_finish(hold, &self.endpoint, metered).await?;
+    pub async fn settle(&self, end: StreamEnd) -> Result<Nanos, StoreError> {
+        let metered = self.metered(end).await;
+        let Held { store, hold, record, .. } = &self.held;
+        let cost = store.hold_finish(hold, &self.offer.endpoint, metered).await?;
         if let Some(metered) = metered {
             record.charged(metered, cost);
         }
         Ok(cost)
     }
 
+    /// The provider's count or, where it gave none, ours: never more than what was offered, and so held.
+    async fn metered(&self, end: StreamEnd) -> Option<Metered> {
+        match end.due() {
+            Due::Nothing => None,
+            Due::Counted(usage) => Some(Metered { usage, estimated: false }),
+            Due::Uncounted => {
+                let usage = tokenizer::estimated(&self.offer, &self.held.order, end.generated).await;
+                Some(Metered { usage, estimated: true })
+            }
+        }
+    }
+
     /// Forwards the provider's stream as it comes. It is charged at its end, and only then does the client's stream end.
-    pub fn stream(self, stream: ProviderStream, include_usage: bool, choices: u64, text_bytes: u64) -> Response {
-        let (prices, markup) = (self.endpoint.prices.clone(), self.endpoint.model.markup);
+    pub fn stream(self, stream: ProviderStream, include_usage: bool, choices: u64) -> Response {
+        let (prices, markup) = (self.offer.endpoint.prices.clone(), self.offer.endpoint.model.markup);
         let meter = StreamMeter::new(include_usage, choices, prices, markup);
-        let relay = relay(stream, meter, move |end| self.end(end.metered(text_bytes), end.error));
+        let relay = relay(stream, meter, move |end| self.end(end));
         // The task holds the request's record, so the host counts the request as running until it is settled.
         Response::events(relay.frames)
     }
 
-    async fn end(self, metered: Option<Metered>, failure: Option<String>) {
-        if let Some(why) = failure {
-            self.held.record.failed(&UpstreamError::mid_stream(why).into());
+    async fn end(self, end: StreamEnd) {
+        if let Some(why) = &end.error {
+            self.held.record.failed(&UpstreamError::mid_stream(why.clone()).into());
         }
-        if let Err(error) = self.settle(metered).await {
+        if let Err(error) = self.settle(end).await {
             self.held.record.failed(&error.into());
         }
     }

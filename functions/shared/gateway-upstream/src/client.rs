@@ -72,16 +72,16 @@ impl Upstream {
     /// Asks one endpoint after the other for an answer that comes whole (a JSON object), until one gives it.
     ///
     /// `path` is behind the provider's base URL, `chat/completions`; `body` makes the request for an endpoint.
-    pub async fn answer<'e>(
+    pub async fn answer<'e, E: AsRef<Endpoint>>(
         &self,
         request: &RequestId,
-        endpoints: &'e [Endpoint],
+        endpoints: &'e [E],
         path: &str,
-        body: impl Fn(&Endpoint) -> Vec<u8>,
-    ) -> Result<(&'e Endpoint, Bytes), UpstreamError> {
+        body: impl Fn(&E) -> Vec<u8>,
+    ) -> Result<(&'e E, Bytes), UpstreamError> {
         let mut last = None;
         for endpoint in endpoints {
-            let opened = self.open(request, endpoint, path, body(endpoint), self.timeouts.answer_ms).await;
+            let opened = self.open(request, endpoint.as_ref(), path, body(endpoint), self.timeouts.answer_ms).await;
             let answer = match opened {
                 Ok((stream, secret)) => stream.into_answer().await.map_err(|error| error.without(secret.as_deref())),
                 Err(error) => Err(error),
@@ -96,16 +96,16 @@ impl Upstream {
 
     /// Asks one endpoint after the other for a stream, until one has begun: its first content, or several events or
     /// seconds without an error, are there.
-    pub async fn stream<'e>(
+    pub async fn stream<'e, E: AsRef<Endpoint>>(
         &self,
         request: &RequestId,
-        endpoints: &'e [Endpoint],
+        endpoints: &'e [E],
         path: &str,
-        body: impl Fn(&Endpoint) -> Vec<u8>,
-    ) -> Result<(&'e Endpoint, ProviderStream), UpstreamError> {
+        body: impl Fn(&E) -> Vec<u8>,
+    ) -> Result<(&'e E, ProviderStream), UpstreamError> {
         let mut last = None;
         for endpoint in endpoints {
-            let opened = self.open(request, endpoint, path, body(endpoint), self.timeouts.first_byte_ms).await;
+            let opened = self.open(request, endpoint.as_ref(), path, body(endpoint), self.timeouts.first_byte_ms).await;
             let begun = match opened {
                 Ok((mut stream, secret)) => match stream.peek().await {
                     Ok(()) => Ok(stream),

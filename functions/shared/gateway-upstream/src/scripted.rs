@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway_core::{
-    catalogue::{Dialect, Endpoint, Model, ModelKind, Provider},
+    catalogue::{Dialect, Endpoint, Model, ModelKind, OUTPUT_LIMITS, Provider},
     ids::RequestId,
     moment::UnixMs,
     pricing::{Markup, Prices},
@@ -160,6 +160,7 @@ pub(crate) fn endpoint(base_url: &str) -> Endpoint {
         base_url: base_url.to_owned(),
         credential: None,
         headers: vec![("x-lab".to_owned(), "1".to_owned())],
+        output_limits: OUTPUT_LIMITS,
     };
     Endpoint { model, prices, provider }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BuiltInProvider, Dialect, ModelKind, Provider, table};
+use super::{BuiltInProvider, Dialect, ModelKind, OUTPUT_LIMITS, Provider, table};
 use crate::{
     money::Picos,
     pricing::{Prices, Rates},
@@ -39,6 +39,7 @@ pub(super) fn provider(name: &str, settings: &ProviderSettings) -> Result<Provid
         base_url,
         credential: settings.credential.clone().unwrap_or_else(own_key),
         headers: settings.headers.clone().into_iter().collect(),
+        output_limits: built_in.map_or(OUTPUT_LIMITS, |built_in| built_in.output_limits),
     })
 }
 

@@ -8,14 +8,16 @@ mod check;
 mod provider;
 mod shown;
 mod table;
+mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    provider::{BUILT_IN_PROVIDERS, BuiltInProvider, Dialect, ECHO_PROVIDER, Provider},
+    provider::{BUILT_IN_PROVIDERS, BuiltInProvider, Dialect, ECHO_PROVIDER, OUTPUT_LIMITS, OutputLimits, Provider},
     shown::ShownPricing,
+    vocabulary::Vocabulary,
 };
 use crate::{
     pricing::{Markup, Prices},
@@ -88,6 +90,12 @@ pub struct Endpoint {
     pub prices: Prices,
     /// Who serves it.
     pub provider: Provider,
+}
+
+impl AsRef<Self> for Endpoint {
+    fn as_ref(&self) -> &Self {
+        self
+    }
 }
 
 /// Every model that can be asked for.

@@ -49,9 +49,8 @@ fn the_usage_chunk_reaches_only_a_client_that_asked_and_then_with_its_cost() {
     let (shown, same_end) = run(meter(true, 1), &stream);
     assert_eq!(shown, [ROLE, WORD, FINISH, COSTED, LAST].concat());
     assert_eq!(end, same_end);
-    let expected = StreamEnd { usage: counted(10, 2), finished: true, content_bytes: 10, error: None };
-    assert_eq!(end, expected);
-    assert_eq!(end.metered(99), Some(Metered { usage: expected.usage.unwrap(), estimated: false }));
+    assert_eq!((end.usage, end.finished, end.generated.bytes(), &end.error), (counted(10, 2), true, 10, &None));
+    assert_eq!(end.due(), Due::Counted(counted(10, 2).unwrap()));
 }
 
 #[test]
@@ -85,7 +84,7 @@ fn text_that_looks_like_usage_or_an_error_is_text() {
     let (out, end) = run(meter(false, 1), &[&chunk, nested]);
     assert_eq!(out, format!("{chunk}{nested}"));
     assert_eq!((end.usage, end.error, end.finished), (None, None, false));
-    assert_eq!(end.content_bytes, text.len() as u64 - 2);
+    assert_eq!(end.generated.bytes(), text.len() as u64 - 2);
 }
 
 #[test]
@@ -102,7 +101,7 @@ fn an_error_frame_ends_the_stream_and_is_not_forwarded() {
         let (out, end) = run(meter(true, 1), &[WORD, frame, FINISH, USAGE, LAST]);
         assert_eq!(out, WORD);
         assert_eq!((end.error.as_deref(), end.finished), (Some(error), false));
-        assert_eq!(end.metered(1), None);
+        assert_eq!(end.due(), Due::Nothing);
     }
     let in_one_chunk = [WORD, "data: {\"error\":{}}\n\n", FINISH, LAST].concat();
     assert_eq!(run(meter(true, 1), &[&in_one_chunk]).0, WORD);
@@ -112,25 +111,44 @@ fn an_error_frame_ends_the_stream_and_is_not_forwarded() {
 fn an_answer_that_ends_with_an_error_or_a_blank_reason_costs_nothing() {
     for reason in ["\"error\"", "\"\"", "null"] {
         let (_, end) = run(meter(false, 1), &[&FINISH.replace("\"stop\"", reason)]);
-        assert_eq!(end.metered(100), None, "{reason}");
+        assert_eq!(end.due(), Due::Nothing, "{reason}");
     }
 }
 
 #[test]
 fn a_cut_stream_is_not_finished_until_every_choice_is() {
-    assert_eq!(run(meter(false, 1), &[ROLE, WORD]).1.metered(8), None);
+    assert_eq!(run(meter(false, 1), &[ROLE, WORD]).1.due(), Due::Nothing);
     assert!(!run(meter(false, 2), &[FINISH]).1.finished);
     assert!(run(meter(false, 2), &[FINISH, FINISH]).1.finished);
     assert!(run(meter(false, 2), &[FINISH, LAST]).1.finished);
 }
 
 #[test]
-fn absent_usage_is_estimated_and_zero_usage_is_zero() {
-    let (_, end) = run(meter(false, 1), &[ROLE, WORD, FINISH, LAST]);
-    assert_eq!(end.metered(9), Some(Metered { usage: counted(3, 3).unwrap(), estimated: true }));
+fn absent_usage_is_uncounted_and_zero_usage_is_zero() {
+    let (_, end) = run(meter(false, 1), &[ROLE, WORD, WORD, FINISH, LAST]);
+    assert_eq!(end.due(), Due::Uncounted);
+    let mut text = String::new();
+    end.generated.tokens(&mut |generated| {
+        text.push_str(generated);
+        0
+    });
+    assert_eq!(text, "Hi \"you\"Hi \"you\"");
     let zero = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\n";
-    let (_, end) = run(meter(false, 1), &[WORD, zero, LAST]);
-    assert_eq!(end.metered(9), Some(Metered { usage: Usage::default(), estimated: false }));
+    assert_eq!(run(meter(false, 1), &[WORD, zero, LAST]).1.due(), Due::Counted(Usage::default()));
+}
+
+#[test]
+fn an_answer_that_says_nothing_and_not_why_costs_nothing_but_for_output_that_was_billed() {
+    let unsaid = USAGE.replace("\"completion_tokens\":2,\"total_tokens\":12", "\"completion_tokens\":0");
+    let blank = FINISH.replace("\"stop\"", "null");
+    for stream in [&[ROLE, LAST][..], &[&blank, LAST], &[ROLE, &unsaid, LAST], &[LAST]] {
+        assert_eq!(run(meter(false, 1), stream).1.due(), Due::Nothing, "{stream:?}");
+    }
+    assert_eq!(run(meter(false, 1), &[ROLE, USAGE, LAST]).1.due(), Due::Counted(counted(10, 2).unwrap()));
+    assert_eq!(run(meter(false, 1), &[FINISH, &unsaid, LAST]).1.due(), Due::Counted(counted(10, 0).unwrap()));
+    let whole = r#"{"choices":[{"message":{"content":""},"finish_reason":null}]}"#;
+    assert_eq!(answer_end(whole.as_bytes()).due(), Due::Nothing);
+    assert_eq!(answer_end(br#"{"data":[{"embedding":[0.5]}]}"#).due(), Due::Uncounted, "embeddings have no text");
 }
 
 #[test]
@@ -146,7 +164,7 @@ fn text_of_reasoning_and_tool_calls_is_counted_whatever_the_spacing() {
         (r#"{"content":[{"type":"text"}]}"#, 0),
     ] {
         let (_, end) = run(meter(false, 1), &[&format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n")]);
-        assert_eq!(end.content_bytes, bytes, "{delta}");
+        assert_eq!(end.generated.bytes(), bytes, "{delta}");
     }
 }
 
@@ -181,12 +199,12 @@ fn a_frame_without_end_is_an_error() {
 fn a_whole_answer_is_finished_unless_it_is_an_error_or_garbage() {
     let body = r#"{"choices":[{"message":{"content":"four"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
     let end = answer_end(body.as_bytes());
-    assert_eq!(end, StreamEnd { usage: counted(1, 1), finished: true, content_bytes: 4, error: None });
+    assert_eq!((end.due(), end.generated.bytes(), &end.error), (Due::Counted(counted(1, 1).unwrap()), 4, &None));
     assert!(answer_end(br#"{"data":[],"usage":null}"#).finished);
     for body in ["", "[]", "<html>", "{", r#"{"error":{"message":"no"}}"#, r#"{"choices":[{"finish_reason":"error"}]}"#]
     {
         let end = answer_end(body.as_bytes());
-        assert!(end.error.is_some() && end.metered(9).is_none(), "{body}");
+        assert!(end.error.is_some() && end.due() == Due::Nothing, "{body}");
     }
 }
 

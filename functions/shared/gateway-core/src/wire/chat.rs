@@ -1,25 +1,69 @@
 //! `POST /v1/chat/completions`: the request.
 
+use serde_json::value::RawValue;
+
 use super::{
     input::Input,
-    object::{RawObject, wrong},
+    object::{RawObject, every, wrong},
 };
-use crate::{catalogue::Endpoint, error::ApiError};
+use crate::{
+    catalogue::{Endpoint, OUTPUT_LIMITS, Vocabulary},
+    error::ApiError,
+    offer::{Order, Output},
+};
 
 /// Tokens that a model's own template can add to the messages. Documented: 346 for Claude's tools, about 70 for
 /// gpt-oss; every other one is shorter.
 const TEMPLATE_TOKENS: u64 = 512;
 
+/// Tokens that a template can add to one text: what a message is framed with, or what stands between its parts. The
+/// longest known frame is that of a tool's answer to gpt-oss, about 12.
+const FRAME_TOKENS: u64 = 16;
+
 /// Tokens of one image at the most. The dearest documented: gpt-4o-mini, 2833 + 5667 for each of at most 8 tiles.
 const IMAGE_TOKENS: u64 = 48_169;
 
 /// Tokens of one file or video at the most: no provider documents a limit but what the model reads, and no model in
-/// the catalogue reads more than this. So the caller's cap, the model's own context length, is what counts.
+/// the catalogue reads more than this. So the model's own context length, to which an offer cuts it, is what counts.
 const FILE_TOKENS: u64 = 2_000_000;
 
 /// The service tiers at the catalogue's prices or below. Others, such as OpenAI's `priority`, cost more than we would
 /// charge for them.
 const SERVICE_TIERS: [&str; 5] = ["\"auto\"", "\"default\"", "\"standard\"", "\"flex\"", "\"on_demand\""];
+
+/// The kinds of output that have a price here.
+const MODALITIES: [&str; 2] = ["text", "audio"];
+
+/// The kinds of tools that run at the client. Others run at the provider, which bills each call.
+const TOOL_TYPES: [&str; 2] = ["\"function\"", "\"custom\""];
+
+/// Fields that make a provider do what has no price here.
+const UNPRICED: [(&str, &str); 6] = [
+    ("web_search_options", "absent: searching the web has no price here"),
+    ("search_parameters", "absent: searching the web has no price here"),
+    ("enable_search", "absent: searching the web has no price here"),
+    ("plugins", "absent: plugins have no price here"),
+    ("preset", "absent: name the model that is wanted, for each has its own price"),
+    ("n_predict", "absent: say max_tokens or max_completion_tokens"),
+];
+
+/// What a server may put into the prompt in words of its own.
+const REWRITTEN: [&str; 3] = ["tools", "functions", "response_format"];
+
+/// Every other field that is read here.
+const READ: [&str; 11] = [
+    "model",
+    "models",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "service_tier",
+    "modalities",
+    "prediction",
+];
 
 /// How many fallbacks a request may name: each is looked up, and tried in turn.
 const MAX_FALLBACKS: usize = 16;
@@ -50,9 +94,7 @@ impl ChatRequest {
         let fields = RawObject::of_body(body)?;
         let model = fields.model()?;
         let options = stream_options(&fields)?;
-        if fields.present("service_tier").is_some_and(|tier| !SERVICE_TIERS.contains(&tier)) {
-            return Err(wrong("service_tier", "auto, default, standard, flex or on_demand: others have no price here"));
-        }
+        priced(&fields)?;
         let max_tokens = fields.integer("max_tokens", 1..=u64::MAX)?;
         let max_completion_tokens = fields.integer("max_completion_tokens", 1..=u64::MAX)?;
         let include_usage = options
@@ -76,24 +118,15 @@ impl ChatRequest {
         std::iter::once(&self.model).chain(&self.fallbacks).cloned().collect()
     }
 
-    /// The most tokens that the input can be. For text, the body's bytes: a byte-level tokenizer makes no more tokens
-    /// than there are bytes. Sound has fewer tokens than bytes too. An image counts as the largest documented one, a
-    /// file as the longest context, so a caller that knows the model's context length takes the smaller of the two.
-    pub fn input_bound(&self) -> u64 {
-        let media = self.input.images.saturating_mul(IMAGE_TOKENS) + self.input.files.saturating_mul(FILE_TOKENS);
-        self.body_bytes - self.input.media_bytes + TEMPLATE_TOKENS + media
-    }
-
-    /// Bytes of the messages' text, for an estimate where a provider does not count.
-    pub fn text_bytes(&self) -> u64 {
-        self.input.text_bytes
-    }
-
-    /// The body for `endpoint`: its own name for the model, no fallbacks, and usage always asked of a stream.
-    pub fn for_endpoint(&self, endpoint: &Endpoint) -> Vec<u8> {
+    /// The body for `endpoint`: its own name for the model, no fallbacks, usage always asked of a stream, and the limit
+    /// of the output, which is `told` or else the client's, in the one field that the provider reads.
+    pub fn for_endpoint(&self, endpoint: &Endpoint, told: Option<u64>) -> Vec<u8> {
         let mut fields = self.fields.clone();
         fields.set_to("model", &endpoint.model.upstream_id);
         fields.remove("models");
+        if let Some(limit) = told.or(self.max_output_tokens) {
+            set_output_limit(&mut fields, limit, endpoint);
+        }
         if self.stream {
             // It was read once already, when the request was parsed.
             let mut options = stream_options(&fields).unwrap_or_default();
@@ -102,6 +135,105 @@ impl ChatRequest {
         }
         fields.to_bytes()
     }
+
+    fn bytes_of(&self, field: &str) -> u64 {
+        self.fields.present(field).map_or(0, |text| text.len() as u64)
+    }
+
+    /// Tokens of what is no text and of what stands around texts.
+    fn media_and_frame(&self) -> u64 {
+        let images = self.input.images.saturating_mul(IMAGE_TOKENS);
+        images.saturating_add(self.input.files.saturating_mul(FILE_TOKENS)).saturating_add(TEMPLATE_TOKENS)
+    }
+
+    /// Tokens that tools, schemas and tool calls can be beyond the bytes they came in. OpenAI's own models read them in
+    /// a shorter notation; templates of others write the JSON anew with spaces and line breaks, at most doubling it.
+    fn rewriting(&self, vocabulary: Option<Vocabulary>) -> u64 {
+        let bytes = || REWRITTEN.iter().map(|field| self.bytes_of(field)).sum::<u64>() + self.input.json_bytes;
+        vocabulary.map_or_else(bytes, |_| 0)
+    }
+
+    fn read_texts(&self, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let mut tokens = 0;
+        // They were walked through once already, when the request was parsed.
+        let messages = self.fields.present("messages").unwrap_or_default();
+        Input::of(messages, &mut |text| tokens += count(text));
+        tokens
+    }
+}
+
+impl Order for ChatRequest {
+    /// For text and for sound in it, the body's bytes: a byte-level tokenizer makes no more tokens than there are bytes,
+    /// and one of characters falls back to bytes. An image counts as the largest documented one, a file as the longest
+    /// context.
+    fn input_bound(&self, vocabulary: Option<Vocabulary>) -> u64 {
+        let bytes = self.body_bytes - self.input.media_bytes;
+        bytes.saturating_add(self.media_and_frame()).saturating_add(self.rewriting(vocabulary))
+    }
+
+    /// Only what is surely text is counted. Everything else, known or not, is as many tokens as it has bytes.
+    fn input_counted(&self, vocabulary: Option<Vocabulary>, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let bound = self.input_bound(vocabulary);
+        if !self.input.countable {
+            return bound;
+        }
+        let Input { texts, json_bytes, sound_bytes, .. } = self.input;
+        let bytes = self.body_bytes - self.bytes_of("messages") + json_bytes + sound_bytes;
+        let around = self.media_and_frame().saturating_add(self.rewriting(vocabulary)) + texts * FRAME_TOKENS;
+        bound.min(around.saturating_add(bytes).saturating_add(self.read_texts(count)))
+    }
+
+    fn input_estimated(&self, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let rewritten: u64 = REWRITTEN.iter().filter_map(|field| self.fields.present(field)).map(&mut *count).sum();
+        self.read_texts(count) + rewritten + self.input.json_bytes.div_ceil(4)
+    }
+
+    fn output(&self) -> Option<Output> {
+        let predicted = self.bytes_of("prediction");
+        Some(Output { asked: self.max_output_tokens, choices: self.choices, predicted })
+    }
+}
+
+/// Refuses what would be served at a price that is not known here, or for more than is held.
+fn priced(fields: &RawObject) -> Result<(), ApiError> {
+    let unpriced = UNPRICED.map(|(name, _)| name);
+    fields.no_lookalike_of(&[&READ[..], &REWRITTEN, &unpriced].concat())?;
+    if let Some((name, expected)) = UNPRICED.iter().find(|(name, _)| fields.present(name).is_some()) {
+        return Err(wrong(name, expected));
+    }
+    if fields.present("service_tier").is_some_and(|tier| !SERVICE_TIERS.contains(&tier)) {
+        return Err(wrong("service_tier", "auto, default, standard, flex or on_demand: others have no price here"));
+    }
+    if let Some(text) = fields.present("modalities") {
+        let known = |names: Vec<String>| names.iter().all(|name| MODALITIES.contains(&name.as_str()));
+        if !serde_json::from_str(text).is_ok_and(known) {
+            return Err(wrong("modalities", "an array of text and audio: other kinds of output have no price here"));
+        }
+    }
+    if let Some(text) = fields.present("tools") {
+        let runs_at_client = |tool: &&RawValue| {
+            let types = every(tool.get(), "type");
+            types.is_some_and(|types| types.iter().all(|kind| TOOL_TYPES.contains(&kind.get())))
+        };
+        if !serde_json::from_str(text).is_ok_and(|tools: Vec<&RawValue>| tools.iter().all(|tool| runs_at_client(&tool)))
+        {
+            return Err(wrong("tools", "an array of function and custom tools: the provider's own have no price here"));
+        }
+    }
+    Ok(())
+}
+
+/// Says `limit` in one field: the client's if the provider reads that, else the first that it reads. A provider that
+/// ignored the limit would write more than was held, and of two limits each provider reads another.
+fn set_output_limit(fields: &mut RawObject, limit: u64, endpoint: &Endpoint) {
+    let limits = endpoint.provider.output_limits;
+    let used: Vec<_> = OUTPUT_LIMITS.iter().copied().filter(|field| fields.present(field).is_some()).collect();
+    let field = match used[..] {
+        [only] if limits.contains(&only) => only,
+        _ => limits.first().or(OUTPUT_LIMITS.first()).copied().unwrap_or_default(),
+    };
+    used.iter().filter(|other| **other != field).for_each(|other| fields.remove(other));
+    fields.set_to(field, &limit);
 }
 
 fn stream_options(fields: &RawObject) -> Result<RawObject, ApiError> {
@@ -118,7 +250,7 @@ fn messages(fields: &RawObject) -> Result<Input, ApiError> {
     if items.trim_start().starts_with(']') {
         return Err(wrong("messages", "an array of at least one message"));
     }
-    Input::of(text).ok_or_else(|| wrong("messages", "nested less deeply"))
+    Input::of(text, &mut |_| ()).ok_or_else(|| wrong("messages", "nested less deeply"))
 }
 
 fn fallbacks(fields: &RawObject) -> Result<Vec<String>, ApiError> {
@@ -131,131 +263,4 @@ fn fallbacks(fields: &RawObject) -> Result<Vec<String>, ApiError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::{
-        catalogue::{Dialect, Model, ModelKind, Provider},
-        error::ErrorCode,
-        pricing::{Markup, Prices},
-    };
-
-    pub(crate) fn endpoint(upstream_id: &str) -> Endpoint {
-        let model = Model {
-            id: "lab/m".to_owned(),
-            name: "M".to_owned(),
-            provider: "lab".to_owned(),
-            upstream_id: upstream_id.to_owned(),
-            kind: ModelKind::Chat,
-            context_length: None,
-            max_output_tokens: None,
-            input_modalities: vec![],
-            output_modalities: vec![],
-            supported_parameters: vec![],
-            prices: Some(Prices::default()),
-            markup: Markup::default(),
-        };
-        let provider = Provider {
-            name: "lab".to_owned(),
-            dialect: Dialect::OpenAi,
-            base_url: "http://127.0.0.1:1/v1".to_owned(),
-            credential: None,
-            headers: vec![],
-        };
-        Endpoint { model, prices: Prices::default(), provider }
-    }
-
-    fn parse(more: &str) -> Result<ChatRequest, ApiError> {
-        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{more}}}"#);
-        ChatRequest::parse(body.as_bytes())
-    }
-
-    fn forwarded(request: &ChatRequest) -> String {
-        String::from_utf8(request.for_endpoint(&endpoint("up"))).unwrap()
-    }
-
-    #[test]
-    fn null_is_as_good_as_no_field() {
-        let fields = ["models", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"];
-        let nulls: String = fields.iter().map(|name| format!(r#","{name}":null"#)).collect();
-        let request = parse(&nulls).unwrap();
-        assert_eq!((request.stream, request.include_usage, request.choices), (false, false, 1));
-        assert_eq!((request.max_output_tokens, request.fallbacks), (None, vec![]));
-    }
-
-    #[test]
-    fn what_the_gateway_reads_is_read() {
-        let more = r#","models":["a","b"],"stream":true,"stream_options":{"include_usage":true},"n":2,"max_tokens":9,"max_completion_tokens":7"#;
-        let request = parse(more).unwrap();
-        assert_eq!(request.models(), ["m", "a", "b"]);
-        assert_eq!((request.stream, request.include_usage, request.choices), (true, true, 2));
-        assert_eq!(request.max_output_tokens, Some(7));
-    }
-
-    #[test]
-    fn a_field_of_the_wrong_type_is_named() {
-        for (more, param) in [
-            (r#","model":1"#, "model"),
-            (r#","model":"""#, "model"),
-            (r#","messages":{}"#, "messages"),
-            (r#","messages":[ ]"#, "messages"),
-            (r#","models":"a""#, "models"),
-            (r#","models":[1]"#, "models"),
-            (r#","stream":"true""#, "stream"),
-            (r#","stream_options":[]"#, "stream_options"),
-            (r#","stream_options":{"include_usage":1}"#, "stream_options.include_usage"),
-            (r#","max_tokens":0"#, "max_tokens"),
-            (r#","max_tokens":1.5"#, "max_tokens"),
-            (r#","max_tokens":"9""#, "max_tokens"),
-            (r#","max_completion_tokens":-1"#, "max_completion_tokens"),
-            (r#","n":0"#, "n"),
-            (r#","n":129"#, "n"),
-            (r#","service_tier":"priority""#, "service_tier"),
-        ] {
-            let error = parse(more).unwrap_err();
-            assert_eq!((error.code, error.param.as_deref()), (ErrorCode::InvalidParameter, Some(param)), "{more}");
-        }
-        for (body, param) in [(r#"{"messages":[1]}"#, "model"), (r#"{"model":"m"}"#, "messages")] {
-            let error = ChatRequest::parse(body.as_bytes()).unwrap_err();
-            assert_eq!((error.code, error.param.as_deref()), (ErrorCode::MissingParameter, Some(param)), "{body}");
-        }
-        let many = format!(r#","models":{}"#, serde_json::to_string(&vec!["a"; 17]).unwrap());
-        assert_eq!(parse(&many).unwrap_err().param.as_deref(), Some("models"));
-    }
-
-    #[test]
-    fn unknown_fields_and_odd_values_pass_byte_for_byte() {
-        let more = r#","tools":[ {"x":1.0} ],"temperature":0.70,"x_new":{"a":[null]},"models":["a"]"#;
-        let request = parse(more).unwrap();
-        assert_eq!(
-            forwarded(&request),
-            r#"{"model":"up","messages":[{"role":"user","content":"hi"}],"tools":[ {"x":1.0} ],"temperature":0.70,"x_new":{"a":[null]}}"#
-        );
-    }
-
-    #[test]
-    fn usage_is_asked_of_every_stream_and_other_stream_options_stay() {
-        let asked = |more: &str| forwarded(&parse(more).unwrap());
-        assert!(asked(r#","stream":true"#).ends_with(r#","stream":true,"stream_options":{"include_usage":true}}"#));
-        let options = r#","stream_options":{"include_usage":false,"x": 1 },"stream":true"#;
-        assert!(asked(options).contains(r#""stream_options":{"include_usage":true,"x":1},"#));
-        assert!(!asked(r#","stream":false"#).contains("stream_options"));
-    }
-
-    #[test]
-    fn the_input_bound_covers_text_by_its_bytes_and_images_by_the_largest() {
-        let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
-        let text = ChatRequest::parse(body.as_bytes()).unwrap();
-        assert_eq!(text.input_bound(), body.len() as u64 + TEMPLATE_TOKENS);
-        assert_eq!(text.text_bytes(), 6);
-        let image = format!(r#"[{{"type":"image_url","image_url":{{"url":"data:{}"}}}}]"#, "A".repeat(100_000));
-        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{image}}}]}}"#);
-        let bound = ChatRequest::parse(body.as_bytes()).unwrap().input_bound();
-        assert!((IMAGE_TOKENS..IMAGE_TOKENS + 1_000).contains(&bound), "{bound}");
-    }
-
-    #[test]
-    fn debug_shows_no_prompt() {
-        let request = ChatRequest::parse(br#"{"model":"m","messages":["marked secret"],"user":"marked secret"}"#);
-        assert!(!format!("{request:?}").contains("marked secret"));
-    }
-}
+pub(crate) mod tests;

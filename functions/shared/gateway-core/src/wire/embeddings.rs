@@ -1,9 +1,19 @@
 //! `POST /v1/embeddings`: the request.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::object::{RawObject, wrong};
-use crate::{catalogue::Endpoint, error::ApiError};
+use crate::{
+    catalogue::{Endpoint, Vocabulary},
+    error::ApiError,
+    offer::{Order, Output},
+};
+
+/// Tokens with which BERT and its kin frame each text.
+const FRAME_TOKENS: u64 = 2;
 
 /// An embeddings request: what the gateway needs to know of it, and the rest as it came.
 #[derive(Debug, Clone)]
@@ -11,7 +21,7 @@ pub struct EmbeddingsRequest {
     /// The model asked for.
     pub model: String,
     fields: RawObject,
-    input: Input,
+    input_bound: u64,
 }
 
 impl EmbeddingsRequest {
@@ -20,24 +30,15 @@ impl EmbeddingsRequest {
         let fields = RawObject::of_body(body)?;
         let model = fields.model()?;
         let input = fields.present("input").ok_or_else(|| ApiError::missing("input"))?;
-        let input = Input::of(input).ok_or_else(|| {
+        let input_bound = bound(input).ok_or_else(|| {
             wrong("input", "a string, or an array (not empty) of strings, of tokens or of arrays of tokens")
         })?;
+        fields.no_lookalike_of(&["model", "input"])?;
         if !matches!(fields.present("encoding_format"), None | Some("\"float\"" | "\"base64\"")) {
             return Err(wrong("encoding_format", "float or base64"));
         }
         fields.integer("dimensions", 1..=u64::MAX)?;
-        Ok(Self { model, fields, input })
-    }
-
-    /// The most tokens that the input can be: the bytes of text, the number of tokens.
-    pub fn input_bound(&self) -> u64 {
-        self.input.bound
-    }
-
-    /// Bytes of text in the input; a token counts as the four bytes that it stands for.
-    pub fn text_bytes(&self) -> u64 {
-        self.input.text_bytes
+        Ok(Self { model, fields, input_bound })
     }
 
     /// The body for `endpoint`: its own name for the model.
@@ -48,29 +49,49 @@ impl EmbeddingsRequest {
     }
 }
 
-/// How much an input is, in any of its four forms.
-#[derive(Debug, Clone, Copy)]
-struct Input {
-    bound: u64,
-    text_bytes: u64,
+impl Order for EmbeddingsRequest {
+    /// The bytes of text, the number of tokens.
+    fn input_bound(&self, _: Option<Vocabulary>) -> u64 {
+        self.input_bound
+    }
+
+    fn input_counted(&self, _: Option<Vocabulary>, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        let texts = self.texts();
+        let counted = |texts: Vec<_>| texts.iter().map(|Text(text)| count(text) + FRAME_TOKENS).sum();
+        texts.map_or(self.input_bound, counted).min(self.input_bound)
+    }
+
+    fn input_estimated(&self, count: &mut dyn FnMut(&str) -> u64) -> u64 {
+        self.texts().map_or(self.input_bound, |texts| texts.iter().map(|Text(text)| count(text)).sum())
+    }
+
+    fn output(&self) -> Option<Output> {
+        None
+    }
 }
 
-impl Input {
-    /// Text counts with its quotes: they pay for the two tokens with which BERT and its kin frame each string.
-    fn of(input: &str) -> Option<Self> {
-        let text = |bytes| Self { bound: bytes, text_bytes: bytes };
-        let tokens = |count| Self { bound: count, text_bytes: count * 4 };
-        if is_string(input) {
-            return Some(text(input.len() as u64));
-        }
-        let items: Vec<&RawValue> = serde_json::from_str(input).ok().filter(|items: &Vec<_>| !items.is_empty())?;
-        let mut texts = items.iter().map(|item| item.get());
-        if texts.clone().all(is_string) {
-            return Some(text(texts.map(|text| text.len() as u64).sum()));
-        }
-        let count = tokens_of(input).or_else(|| texts.try_fold(0, |sum: u64, list| Some(sum + tokens_of(list)?)));
-        count.map(tokens)
+impl EmbeddingsRequest {
+    /// The texts, if the input is texts and not tokens.
+    fn texts(&self) -> Option<Vec<Text<'_>>> {
+        let input = self.fields.present("input")?;
+        serde_json::from_str(input).map(|text| vec![text]).or_else(|_| serde_json::from_str(input)).ok()
     }
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The most tokens that an input can be, in any of its four forms. Text counts with its quotes, which pay for its frame.
+fn bound(input: &str) -> Option<u64> {
+    if is_string(input) {
+        return Some(input.len() as u64);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(input).ok().filter(|items: &Vec<_>| !items.is_empty())?;
+    let mut texts = items.iter().map(|item| item.get());
+    if texts.clone().all(is_string) {
+        return Some(texts.map(|text| text.len() as u64).sum());
+    }
+    tokens_of(input).or_else(|| texts.try_fold(0, |sum: u64, list| Some(sum + tokens_of(list)?)))
 }
 
 fn is_string(json: &str) -> bool {
@@ -93,17 +114,30 @@ mod tests {
     }
 
     #[test]
-    fn all_four_forms_of_input_are_bounded() {
-        for (input, bound, text_bytes) in [
-            (r#""""#, 2, 2),
-            (r#""hi""#, 4, 4),
-            (r#"["hi", "you"]"#, 9, 9),
-            ("[1, 2,3]", 3, 12),
-            ("[[1,2],[3]]", 3, 12),
+    fn all_four_forms_of_input_are_bounded_counted_and_estimated() {
+        for (input, bound, counted, estimated) in [
+            (r#""""#, 2, 2, 0),
+            (r#""hi""#, 4, 3, 1),
+            (r#"["hi", "you"]"#, 9, 6, 2),
+            (r#""h\u00e9 there""#, 15, 3, 1),
+            ("[1, 2,3]", 3, 3, 3),
+            ("[[1,2],[3]]", 3, 3, 3),
         ] {
             let request = parse(input, "").unwrap();
-            assert_eq!((request.input_bound(), request.text_bytes()), (bound, text_bytes), "{input}");
+            for vocabulary in [None, Some(Vocabulary::Cl100k)] {
+                assert_eq!(request.input_bound(vocabulary), bound, "{input}");
+                assert_eq!(request.input_counted(vocabulary, &mut |text| text.len().min(1) as u64), counted, "{input}");
+                assert_eq!(request.input_counted(vocabulary, &mut |_| 1_000), bound, "{input}");
+            }
+            assert_eq!(request.input_estimated(&mut |text| text.len().min(1) as u64), estimated, "{input}");
+            assert_eq!(request.output(), None);
         }
+    }
+
+    #[test]
+    fn escaped_text_is_no_more_tokens_than_its_own_bytes() {
+        let request = parse(r#""\u00e9\u00e9""#, "").unwrap();
+        assert_eq!((request.input_bound(None), request.input_counted(None, &mut |text| text.len() as u64)), (14, 6));
     }
 
     #[test]
@@ -124,6 +158,7 @@ mod tests {
             (r#","encoding_format":1"#, "encoding_format"),
             (r#","dimensions":0"#, "dimensions"),
             (r#","dimensions":"8""#, "dimensions"),
+            (r#","Input":"more""#, "Input"),
         ] {
             assert_eq!(parse("[1]", more).unwrap_err().param.as_deref(), Some(param), "{more}");
         }

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::error::{ApiError, ErrorCode};
 
+/// Bytes of the longest name that can be one of ours in another case.
+const LONGEST_NAME: usize = 64;
+
 /// An object's fields in their order, each value as the text it came in. Of a key given twice the last value stands.
 #[derive(Clone, Default)]
 pub struct RawObject {
@@ -70,6 +73,20 @@ impl RawObject {
         let text = self.present("model").ok_or_else(|| ApiError::missing("model"))?;
         let model: String = serde_json::from_str(text).map_err(|_| wrong("model", "a string"))?;
         if model.is_empty() { Err(wrong("model", "a string that is not empty")) } else { Ok(model) }
+    }
+
+    /// Refuses a field whose name is one of `names` but for its case. Some servers read it as that one, so that what was
+    /// priced would not be what is served.
+    pub(super) fn no_lookalike_of(&self, names: &[&str]) -> Result<(), ApiError> {
+        let looks_alike = |field: &str| {
+            // Up and down again: `ſ` and the Kelvin sign are letters of ours in another case too.
+            let folded = || field.to_uppercase().to_lowercase();
+            field.len() <= LONGEST_NAME && !names.contains(&field) && names.contains(&folded().as_str())
+        };
+        match self.fields.iter().find(|(field, _)| looks_alike(field)) {
+            Some((field, _)) => Err(wrong(field, "written in lower case")),
+            None => Ok(()),
+        }
     }
 
     /// A boolean field.
@@ -138,6 +155,29 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
+/// The values under `name`, in any case, of an object: each of them if it is given more than once.
+pub(super) fn every<'a>(object: &'a str, name: &str) -> Option<Vec<&'a RawValue>> {
+    struct Every<'n>(&'n str);
+    impl<'de> Visitor<'de> for Every<'_> {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut values = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                if name.eq_ignore_ascii_case(self.0) {
+                    values.push(value);
+                }
+            }
+            Ok(values)
+        }
+    }
+    serde_json::Deserializer::from_str(object).deserialize_map(Every(name)).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -170,6 +210,24 @@ mod tests {
         changed.set_to("c", &true);
         changed.remove("b");
         assert_eq!(changed.to_bytes(), br#"{"a":"x\"","c":true}"#);
+    }
+
+    #[test]
+    fn a_name_in_another_case_is_refused() {
+        for name in ["Model", "MODEL", "max_to\u{212a}ens", "me\u{17f}\u{17f}ages"] {
+            let error = object(&format!(r#"{{"{name}":1}}"#))
+                .no_lookalike_of(&["model", "max_tokens", "messages"])
+                .unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(name));
+        }
+        assert!(object(r#"{"model":1,"models":2,"Other":3}"#).no_lookalike_of(&["model", "models"]).is_ok());
+    }
+
+    #[test]
+    fn every_value_of_a_repeated_key_is_seen() {
+        let seen = |text| every(text, "type").map(|values| values.iter().map(|value| value.get()).collect::<Vec<_>>());
+        assert_eq!(seen(r#"{"type":1,"x":{"type":0},"ty\u0070e":2,"Type":3}"#), Some(vec!["1", "2", "3"]));
+        assert_eq!((seen("{}"), seen("[]"), seen("1")), (Some(vec![]), None, None));
     }
 
     #[test]

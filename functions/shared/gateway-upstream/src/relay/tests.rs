@@ -1,4 +1,5 @@
 use gateway_core::{
+    meter::Due,
     pricing::{Markup, Prices},
     usage::Usage,
 };
@@ -66,7 +67,7 @@ async fn the_stream_arrives_as_it_came_byte_by_byte_too() {
     let whole = [ROLE, WORD, ": note\n\n", FINISH, DONE].concat();
     let (text, end) = relayed(whole.bytes().map(|byte| Ok(Bytes::copy_from_slice(&[byte]))).collect()).await;
     assert_eq!(text, whole);
-    assert_eq!((end.finished, end.content_bytes, end.error), (true, 2, None));
+    assert_eq!((end.finished, end.generated.bytes(), end.error), (true, 2, None));
 }
 
 #[tokio::test]
@@ -129,7 +130,7 @@ async fn a_provider_that_goes_silent_is_a_timeout_after_its_last_byte() {
     assert_eq!(before.elapsed(), IDLE);
     assert_eq!(text.matches(": keep-alive").count(), 3);
     assert_eq!(last_error(&text).0, "upstream_timeout");
-    assert_eq!((end.finished, end.metered(100)), (false, None));
+    assert_eq!((end.finished, end.due()), (false, Due::Nothing));
     assert_eq!(end.error.as_deref(), Some("lab took too long: no byte came for too long"));
 }
 
@@ -166,7 +167,7 @@ async fn a_cut_is_told_in_a_last_frame_and_costs_nothing() {
         let (text, end) = relayed(pieces).await;
         assert!(text.starts_with(&format!("{WORD}data: {{\"choices\"")), "{text}");
         assert_eq!(last_error(&text).0, "upstream_error");
-        assert_eq!(end.metered(100), None);
+        assert_eq!(end.due(), Due::Nothing);
         assert!(!format!("{text}{end:?}").contains("secret"));
     }
 }
