@@ -163,7 +163,7 @@ async fn zero_usage_costs_nothing_and_absent_usage_is_estimated_and_marked() {
     gateway.idle_books().await;
     let entry = gateway.billing.get("/api/usage").await.json()["usage"][0].clone();
     assert_eq!(entry["status"], "estimated");
-    assert_eq!(entry["completionTokens"], 4, "16 bytes of text");
+    assert_eq!(entry["completionTokens"], 4, "two words, a comma, a word");
 }
 
 #[tokio::test]

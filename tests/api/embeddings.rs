@@ -147,9 +147,9 @@ async fn the_answer_has_its_id_and_the_key_s_standing() {
 async fn what_the_provider_did_not_count_is_estimated_and_marked() {
     let gateway = TestGateway::start().await;
     let told = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}],"model":"m"}"#;
-    // Four bytes of text are a token; tokens are counted as they are.
+    // Text is counted by a tokenizer; tokens are counted as they are.
     for (input, tokens) in
-        [(json!("x".repeat(398)), 100), (json!((0..40).collect::<Vec<_>>()), 40), (json!([[1, 2], [3]]), 3)]
+        [(json!("word ".repeat(100)), 101), (json!((0..40).collect::<Vec<_>>()), 40), (json!([[1, 2], [3]]), 3)]
     {
         gateway.provider.will(Reply::Json(200, told.to_owned()));
         gateway.clock().advance_ms(1);
@@ -158,7 +158,7 @@ async fn what_the_provider_did_not_count_is_estimated_and_marked() {
         let line = line(&gateway).await;
         assert_eq!((&line["status"], &line["promptTokens"]), (&json!("estimated"), &json!(tokens)));
     }
-    gateway.books_balance(Nanos(143 * 20)).await;
+    gateway.books_balance(Nanos(144 * 20)).await;
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod keys;
 mod models;
 mod operator;
 mod page;
+mod poor_accounts;
 mod restart;
 mod secrets;
 mod transactions;
