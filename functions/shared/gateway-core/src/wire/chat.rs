@@ -211,12 +211,10 @@ fn priced(fields: &RawObject) -> Result<(), ApiError> {
         }
     }
     if let Some(text) = fields.present("tools") {
-        let runs_at_client = |tool: &&RawValue| {
-            let types = every(tool.get(), "type");
-            types.is_some_and(|types| types.iter().all(|kind| TOOL_TYPES.contains(&kind.get())))
-        };
-        if !serde_json::from_str(text).is_ok_and(|tools: Vec<&RawValue>| tools.iter().all(|tool| runs_at_client(&tool)))
-        {
+        let known = |types: Vec<&RawValue>| types.iter().all(|kind| TOOL_TYPES.contains(&kind.get()));
+        let run_at_client =
+            |tools: Vec<&RawValue>| tools.iter().all(|tool| every(tool.get(), "type").is_some_and(known));
+        if !serde_json::from_str(text).is_ok_and(run_at_client) {
             return Err(wrong("tools", "an array of function and custom tools: the provider's own have no price here"));
         }
     }
