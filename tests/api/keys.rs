@@ -354,7 +354,8 @@ async fn an_expired_key_is_unauthorized_from_that_moment_until_its_expiry_is_tak
 async fn a_spend_limit_holds_from_the_moment_it_is_set_and_starts_afresh_with_its_period() {
     let gateway = TestGateway::start().await;
     let (key, client) = made(&gateway, json!({"name": "a"})).await;
-    // All the output that it can have, 16384 × 0.40 $/M, and 10 × 0.10 $/M. The next one may cost as much again.
+    // All the output that it can have, 16384 × 0.40 $/M, and 10 × 0.10 $/M. What the limits leave of it is then less than
+    // the shortest answer costs.
     let spend = async || {
         gateway.provider.will(Reply::Json(200, chat_answer("x", 10, 16_384)));
         chat(&client, MODEL).await
@@ -362,9 +363,9 @@ async fn a_spend_limit_holds_from_the_moment_it_is_set_and_starts_afresh_with_it
     assert_eq!(spend().await, served());
     let spent = gateway.billing.get(&path(&key)).await.text;
     assert!(spent.contains(r#""spent":0.0065546,"#), "{spent}");
-    changed(&gateway, &key, json!({"spend_limit": 0.01})).await;
+    changed(&gateway, &key, json!({"spend_limit": 0.0066})).await;
     assert_eq!(chat(&client, MODEL).await, refusal(403, "spend_limit_reached"), "what was spent before counts");
-    changed(&gateway, &key, json!({"spend_limit": 0.015})).await;
+    changed(&gateway, &key, json!({"spend_limit": 0.0132})).await;
     assert_eq!(spend().await, served());
     assert_eq!(chat(&client, MODEL).await, refusal(403, "spend_limit_reached"));
     gateway.clock().advance_ms(DAY_MS);
