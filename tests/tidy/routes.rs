@@ -134,9 +134,9 @@ fn bad_request_for_a_wrong_limit() {
 }
 
 #[test]
-fn every_function_but_the_authorizer_has_a_route_or_a_schedule() {
+fn every_function_but_the_authorizer_has_a_route_or_another_trigger() {
     for function in Template::load().functions() {
-        let called = !function.routes().is_empty() || function.is_scheduled();
+        let called = !function.routes().is_empty() || !function.triggers().is_empty();
         assert_eq!(called, function.name != "authorizer", "nothing calls {}", function.name);
     }
 }
@@ -180,7 +180,7 @@ fn unknown_route_has_what_is_left_of_every_path() {
 #[test]
 fn what_streams_streams_everywhere_and_has_the_time_for_it() {
     let template = Template::load();
-    for function in template.functions().into_iter().filter(|function| function.triggers().is_empty()) {
+    for function in template.functions() {
         let routes = function.routes();
         let streams = routes.iter().any(|route| route.streamed);
         for route in &routes {
@@ -188,12 +188,13 @@ fn what_streams_streams_everywhere_and_has_the_time_for_it() {
             assert_eq!(route.timeout_ms, streams.then_some(STREAM_TIMEOUT_MS), "{}", route.name());
         }
         let timeout_s = function.properties()["Timeout"].as_u64();
-        let has_time = streams || function.is_scheduled();
+        let triggered = !function.triggers().is_empty();
+        let has_time = streams || triggered;
         assert_eq!(timeout_s, has_time.then_some(STREAM_TIMEOUT_MS / 1000), "{}", function.name);
         let run = match routes.is_empty() {
             false if streams => "run_streaming",
             false => "run_buffered",
-            true if function.is_scheduled() => "run_events",
+            true if triggered => "run_events",
             true => continue,
         };
         let main = tree::read(format!("functions/{}/src/main.rs", function.name));

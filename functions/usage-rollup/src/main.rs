@@ -1,8 +1,9 @@
 //! The `usage-rollup` function's process.
 
+use std::convert::Infallible;
+
 use gateway_lambda::{Clock, StartError};
 use gateway_store::{Store, Tables};
-use lambda_runtime::{LambdaEvent, service_fn};
 use usage_rollup::{App, StreamEvent};
 
 #[tokio::main]
@@ -15,9 +16,9 @@ async fn main() -> Result<(), StartError> {
         ..Tables::default()
     };
     let app = App { store: Store::connect(tables).await, clock: Clock::system() };
-    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<StreamEvent>| {
+    gateway_lambda::run_events("usage-rollup", move |event: StreamEvent| {
         let app = app.clone();
-        async move { Ok::<_, StartError>(usage_rollup::handle(&app, event.payload).await) }
-    }))
+        async move { Ok::<_, Infallible>(usage_rollup::handle(&app, event).await) }
+    })
     .await
 }

@@ -187,7 +187,10 @@ impl KeyRecord {
                 old_tokens: old_tokens_of(attributes.get(OLD_TOKENS)),
             })
         };
-        read().ok_or_else(|| StoreError::new("key", "a key's item is not readable"))
+        read().ok_or_else(|| {
+            let (account, item) = (item.text(ACCOUNT).unwrap_or_default(), item.text(ITEM).unwrap_or_default());
+            StoreError::new("key", format_args!("the item {item} of {account} is not readable"))
+        })
     }
 
     /// The attributes of a fresh key's item.

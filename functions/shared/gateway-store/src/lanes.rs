@@ -151,10 +151,13 @@ impl Store {
                 .expression_attribute_names(format!("#h{n}"), hold.id.as_str())
                 .expression_attribute_values(format!(":h{n}"), hold_value(hold));
         }
+        let lost: Nanos = moved.iter().map(|hold| hold.amount).sum();
         let update = update
-            .update_expression(format!("REMOVE {}", removes.join(", ")))
+            .update_expression(format!("SET #left = #left + :lost REMOVE {}", removes.join(", ")))
             .condition_expression(conditions.join(" AND "))
-            .expression_attribute_names("#holds", HOLDS);
+            .expression_attribute_names("#holds", HOLDS)
+            .expression_attribute_names("#left", LIMIT_LEFT)
+            .expression_attribute_values(":lost", nanos(lost));
         Ok(TransactWriteItem::builder().update(built("lane_lose", update.build())?).build())
     }
 

@@ -73,7 +73,7 @@ const IN_FLIGHT_RETRY_S: u64 = 5;
 
 fn insufficient(amount: Nanos, free: Nanos, held: Nanos) -> ApiError {
     let message = format!(
-        "Insufficient balance: this request can cost up to {amount} USD and {free} USD are free. \
+        "Insufficient balance: this request needs {amount} USD and {free} USD are free. \
          Top up in Dashboard → Billing, or ask for less with a smaller max_tokens."
     );
     let error = ApiError::new(ErrorCode::InsufficientBalance, message);
