@@ -82,35 +82,52 @@ impl Scene {
         App { store: self.gateway.store().clone(), clock: self.gateway.clock().clone() }
     }
 
-    /// A proxy key that may ask often.
+    /// A proxy key with one lane that may ask often.
     pub(crate) async fn proxy_key(&self) -> KeyId {
-        let often = RateLimit { requests: u32::MAX, interval: Interval { seconds: 86_400 } };
+        self.proxy_key_with(250).await
+    }
+
+    /// A proxy key that may send so many requests a second.
+    pub(crate) async fn proxy_key_with(&self, requests: u32) -> KeyId {
+        let often = RateLimit { requests: requests * 86_400, interval: Interval { seconds: 86_400 } };
         self.gateway.key(KeyType::Proxy, |new| new.rate_limit = often).await.0
     }
 
     /// Tries to place a hold for a request that began at `at`.
-    pub(crate) async fn try_place(&self, key: KeyId, model: &str, at: UnixMs) -> (RequestId, HoldOutcome) {
+    pub(crate) fn late(
+        &self,
+        key: KeyId,
+        model: &str,
+        at: UnixMs,
+    ) -> impl Future<Output = (RequestId, HoldOutcome)> + Send + use<> {
         let id = RequestId::new(at, gateway_store::random().unwrap());
-        let outcome = self.place_again(key, model, &id).await;
-        (id, outcome)
+        let outcome = self.hold(key, model, &id);
+        async move { (id, outcome.await) }
     }
 
-    pub(crate) async fn place_again(&self, key: KeyId, model: &str, id: &RequestId) -> HoldOutcome {
-        let wanted = HoldRequest {
-            account: &self.gateway.account,
-            key,
-            id,
-            models: &[vec![model.to_owned()]],
-            amount: HOLD,
-            at: self.now(),
-            expires: self.now().plus_ms(16 * MINUTE_MS),
-        };
-        self.gateway.store().hold_place(&wanted).await.unwrap()
+    /// Tries to place a hold for this request.
+    pub(crate) fn hold(
+        &self,
+        key: KeyId,
+        model: &str,
+        id: &RequestId,
+    ) -> impl Future<Output = HoldOutcome> + Send + use<> {
+        let (store, account, at) = (self.gateway.store().clone(), self.gateway.account.clone(), self.now());
+        let (models, id) = ([vec![model.to_owned()]], id.clone());
+        async move {
+            let expires = at.plus_ms(16 * MINUTE_MS);
+            let wanted = HoldRequest { account: &account, key, id: &id, models: &models, amount: HOLD, at, expires };
+            store.hold_place(&wanted).await.unwrap()
+        }
+    }
+
+    pub(crate) fn running(&self, id: RequestId, hold: PlacedHold, key: KeyId, model: &str) -> Running {
+        Running { id, hold, key, model: model.to_owned() }
     }
 
     pub(crate) async fn place(&self, key: KeyId, model: &str) -> Running {
-        let (id, outcome) = self.try_place(key, model, self.now()).await;
-        Running { id, hold: outcome.placed(HOLD).unwrap(), key, model: model.to_owned() }
+        let (id, outcome) = self.late(key, model, self.now()).await;
+        self.running(id, outcome.placed(HOLD).unwrap(), key, model)
     }
 
     /// Ends a request that used `input` tokens, a third of them cached, half as much output, and is charged 0.1 milli-dollar

@@ -1,7 +1,9 @@
 //! A store whose calls can be counted, held up and cut: what a process that dies leaves behind.
 
 use std::{
+    fmt,
     path::Path,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -12,7 +14,6 @@ use aws_smithy_runtime_api::client::{
 };
 use gateway_store::{Store, Tables};
 use modelswitch::Engine;
-use usage_rollup::{App, StreamEvent};
 
 /// When the process behind a store dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +25,23 @@ pub(crate) enum Dies {
     Never,
 }
 
-/// A rollup that runs before a call of this number.
-#[derive(Debug, Clone)]
+/// What others do, once, before the call of this number.
+#[derive(Clone)]
 pub(crate) struct Interlude {
-    pub(crate) before: usize,
-    pub(crate) rollup: App,
-    pub(crate) event: StreamEvent,
+    before: usize,
+    act: Arc<Mutex<Option<Act>>>,
+}
+
+type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Interlude {
+    pub(crate) fn new(before: usize, act: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { before, act: Arc::new(Mutex::new(Some(Box::pin(act)))) }
+    }
 }
 
 /// The calls of a store to the database.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Wire {
     engine: Engine,
     dies: Dies,
@@ -51,7 +59,7 @@ impl Wire {
         Self { engine, dies, delays, interlude: None, calls }.connected()
     }
 
-    /// A store on the gateway's data that another process's rollup comes between.
+    /// A store on the gateway's data between whose calls others do something.
     pub(crate) fn store_with(file: &Path, interlude: Interlude) -> (Store, Self) {
         let engine = Engine::beside(file).unwrap();
         let (delays, calls) = (Arc::default(), Arc::default());
@@ -73,6 +81,12 @@ impl Wire {
     }
 }
 
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let call = {
@@ -87,14 +101,14 @@ impl HttpConnector for Wire {
         };
         let delay = self.delays.get(call % self.delays.len().max(1)).copied().unwrap_or(0) % 4;
         let engine = self.engine.clone();
-        let interlude = self.interlude.clone().filter(|interlude| interlude.before == call);
+        let interlude = self.interlude.iter().find(|interlude| interlude.before == call);
+        let interlude = interlude.and_then(|interlude| interlude.act.lock().unwrap().take());
         HttpConnectorFuture::new(async move {
             for _ in 0..delay {
                 tokio::task::yield_now().await;
             }
-            if let Some(Interlude { rollup, event, .. }) = interlude {
-                // It may be one that dies.
-                usage_rollup::handle(&rollup, event).await;
+            if let Some(act) = interlude {
+                act.await;
             }
             let answer = if done { Some(engine.call(request).await?) } else { None };
             let dead = || ConnectorError::io("the process is dead".into());
