@@ -33,7 +33,7 @@ use crate::{
 /// How often a hold is tried while funds, periods and windows change under it.
 pub(crate) const TRIES: u32 = 32;
 /// From this try on, a moment passes before the next: whoever meets so often should not meet again.
-const PATIENT_TRIES: u32 = 4;
+pub(crate) const PATIENT_TRIES: u32 = 4;
 /// A key whose requests are only counted is swept when so many of its windows are over.
 const STALE_WINDOWS: usize = 8;
 /// How many keys' rhythms are remembered.

@@ -12,9 +12,9 @@ use gateway_core::{
 use crate::{
     PlacedHold, Store, StoreError,
     attributes::{AVAILABLE, HOLDS, LIMIT_LEFT, SPENT, WINDOWS, nanos},
-    backoff::steadfast,
+    backoff::{backoff, steadfast},
     expiry::Expired,
-    holds::{TRIES, Written},
+    holds::{PATIENT_TRIES, TRIES, Written},
     key_record::{KeyRecord, Lane, hold_value},
     refill::{RefillOutcome, Shortage},
 };
@@ -47,13 +47,22 @@ impl Store {
             return Ok(Nanos::ZERO);
         };
         let cost = pricing::cost(&endpoint.prices, endpoint.model.markup, &metered.usage);
-        let hold = if cost > hold.hold.amount { &self.hold_extend(hold, cost).await? } else { hold };
+        let hold = if cost > hold.hold.amount { &self.hold_covering(hold, cost).await } else { hold };
         let charged = cost.min(hold.hold.amount);
         let (model, provider) = (endpoint.model.id.clone(), endpoint.provider.name.clone());
         let served = Served { key: hold.lane.key, model, provider, metered, unpaid: cost - charged };
         Ok(match self.hold_settle(hold, charged, served).await? {
             SettleOutcome::Charged | SettleOutcome::AlreadyCharged => charged,
             SettleOutcome::Expired => Nanos::ZERO,
+        })
+    }
+
+    /// The hold, extended to cover `cost`; as it is, if the database does not answer or the funds change under every try. What
+    /// was served is charged in any case: better in part than not at all.
+    async fn hold_covering(&self, placed: &PlacedHold, cost: Nanos) -> PlacedHold {
+        self.hold_extend(placed, cost).await.unwrap_or_else(|error| {
+            tracing::error!(request_id = placed.hold.id.as_str(), %error, "a hold stays as it was");
+            placed.clone()
         })
     }
 
@@ -67,7 +76,10 @@ impl Store {
         tracing::error!(request_id = hold.id.as_str(), cost_nanos, held_nanos, "cost over hold");
         let of = |amount| PlacedHold { hold: Hold { amount, ..hold.clone() }, ..placed.clone() };
         let mut more = cost - hold.amount;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt >= PATIENT_TRIES {
+                backoff(attempt - PATIENT_TRIES).await;
+            }
             let extended = of(hold.amount + more);
             let update = self.lane_update(account, lane);
             let update = update
