@@ -25,6 +25,10 @@ pub enum Reply {
     Stream(Vec<String>),
     /// A stream of these pieces that waits before each but the first until the test lets it go on.
     Stepwise(Vec<String>),
+    /// A stream of these pieces that stops before the one of this number until the test lets this one go on.
+    Paused(Vec<String>, usize, Arc<Semaphore>),
+    /// Another reply, once the test lets this one go.
+    Once(Arc<Semaphore>, Box<Reply>),
     /// A stream of these pieces, then the connection is cut.
     CutStream(Vec<String>),
     /// A stream of these pieces, then nothing for ever.
@@ -62,8 +66,12 @@ impl Seen {
     }
 }
 
+/// What a provider answers to a request by itself.
+type Answers = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
+
 struct State {
     replies: Mutex<VecDeque<Reply>>,
+    answers: Mutex<Answers>,
     seen: Mutex<Vec<Seen>>,
     steps: Semaphore,
 }
@@ -81,8 +89,12 @@ impl Provider {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let state = State { replies: Mutex::default(), seen: Mutex::default(), steps: Semaphore::new(0) };
-        let state = Arc::new(state);
+        let state = Arc::new(State {
+            replies: Mutex::default(),
+            answers: Mutex::new(Arc::new(default_reply)),
+            seen: Mutex::default(),
+            steps: Semaphore::new(0),
+        });
         let shared = state.clone();
         spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -95,6 +107,12 @@ impl Provider {
     /// Adds a reply to those that it will give.
     pub fn will(&self, reply: Reply) -> &Self {
         self.state.replies.lock().unwrap_or_else(PoisonError::into_inner).push_back(reply);
+        self
+    }
+
+    /// From now on it answers by this rule where it was given no reply.
+    pub fn answers_by(&self, rule: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> &Self {
+        *self.state.answers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rule);
         self
     }
 
@@ -123,7 +141,8 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
     while let Some(seen) = read_request(&mut stream).await {
         state.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen.clone());
         let told = state.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let reply = told.unwrap_or_else(|| default_reply(&seen));
+        let rule = state.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reply = told.unwrap_or_else(|| rule(&seen));
         if act(&mut stream, reply, &state).await.is_err() {
             break;
         }
@@ -179,20 +198,28 @@ async fn act(stream: &mut TcpStream, reply: Reply, state: &State) -> std::io::Re
             stream.write_all(whole(status, &format!("{name}: {value}\r\n"), &body).as_bytes()).await
         }
         Reply::Stream(pieces) => {
-            pieces_sent(stream, &pieces, None).await?;
+            pieces_sent(stream, &pieces, |_| None).await?;
             stream.write_all(b"0\r\n\r\n").await
         }
         Reply::Stepwise(pieces) => {
-            pieces_sent(stream, &pieces, Some(&state.steps)).await?;
+            pieces_sent(stream, &pieces, |n| (n > 0).then_some(&state.steps)).await?;
+            stream.write_all(b"0\r\n\r\n").await
+        }
+        Reply::Paused(pieces, before, go) => {
+            pieces_sent(stream, &pieces, |n| (n == before).then_some(&*go)).await?;
             stream.write_all(b"0\r\n\r\n").await
         }
         Reply::CutStream(pieces) => {
-            pieces_sent(stream, &pieces, None).await?;
+            pieces_sent(stream, &pieces, |_| None).await?;
             Err(closed())
         }
         Reply::HungStream(pieces) => {
-            pieces_sent(stream, &pieces, None).await?;
+            pieces_sent(stream, &pieces, |_| None).await?;
             std::future::pending().await
+        }
+        Reply::Once(go, then) => {
+            go.acquire().await.unwrap().forget();
+            Box::pin(act(stream, *then, state)).await
         }
         Reply::Hang => std::future::pending().await,
         Reply::Close => Err(closed()),
@@ -210,12 +237,17 @@ fn whole(status: u16, header: &str, body: &str) -> String {
     )
 }
 
-async fn pieces_sent(stream: &mut TcpStream, pieces: &[String], steps: Option<&Semaphore>) -> std::io::Result<()> {
+/// Sends a stream's head and pieces; `before` says what to wait for before the piece of a number.
+async fn pieces_sent<'a>(
+    stream: &mut TcpStream,
+    pieces: &[String],
+    before: impl Fn(usize) -> Option<&'a Semaphore>,
+) -> std::io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
     for (n, piece) in pieces.iter().enumerate() {
-        if let Some(steps) = steps.filter(|_| n > 0) {
-            steps.acquire().await.unwrap().forget();
+        if let Some(go) = before(n) {
+            go.acquire().await.unwrap().forget();
         }
         stream.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await?;
         stream.flush().await?;
