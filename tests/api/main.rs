@@ -12,6 +12,7 @@ mod configuration;
 mod embeddings;
 mod hold_expirer;
 mod keys;
+mod known_bugs;
 mod models;
 mod operator;
 mod page;
