@@ -95,6 +95,10 @@ impl Run {
         }
         let until = self.providers.asked() + 5 + chance.below(60) as usize;
         while self.providers.asked() < until {
+            if let Some(ended) = clients.try_join_next() {
+                ended.unwrap();
+                panic!("an answer broke off before the kill");
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // Anywhere between two writes.
