@@ -46,6 +46,8 @@ struct Run {
     folder: Folder,
     providers: Providers,
     next: AtomicU64,
+    /// How many answers of a provider came whole.
+    answered: AtomicU64,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
@@ -73,7 +75,13 @@ impl Run {
         let (folder, providers) = (Folder::new(), Providers::start().await);
         let settings = serde_json::to_string(&providers.settings()).unwrap();
         std::fs::write(folder.path("settings.json"), settings).unwrap();
-        Self { folder, providers, next: AtomicU64::default(), outcomes: Mutex::default() }
+        Self {
+            folder,
+            providers,
+            next: AtomicU64::default(),
+            answered: AtomicU64::default(),
+            outcomes: Mutex::default(),
+        }
     }
 
     /// Starts the gateway, lets clients ask until a moment that chance chooses, and kills it.
@@ -101,8 +109,16 @@ impl Run {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Anywhere between two writes.
-        tokio::time::sleep(Duration::from_micros(chance.below(20_000))).await;
+        if chance.percent(50) {
+            // As soon as a client has a whole answer: what it was told must be on the disk.
+            let answered = self.answered.load(Ordering::SeqCst);
+            while self.answered.load(Ordering::SeqCst) == answered {
+                tokio::task::yield_now().await;
+            }
+        } else {
+            // Anywhere between two writes.
+            tokio::time::sleep(Duration::from_micros(chance.below(20_000))).await;
+        }
         gateway.kill();
         while let Some(ended) = clients.join_next().await {
             ended.unwrap();
@@ -146,6 +162,9 @@ impl Run {
         let (id, status) = (RequestId::parse(id), response.status().as_u16());
         let text = response.text().await.ok();
         let whole = text.is_some();
+        if whole && status == 200 {
+            self.answered.fetch_add(1, Ordering::SeqCst);
+        }
         let text = text.unwrap_or_default();
         let limited = status == 403 && text.contains("spend_limit_reached");
         assert!(!whole || limited || status == plan.answer().0, "{status} {text}: {plan:?}");
