@@ -25,6 +25,7 @@ use support::{Folder, MODEL, Process, Reply, TestGateway, chat_stream, new_key, 
 const TEST: &str = "audit::the_program_as_a_process";
 const ACCOUNTS: &str = "modelswitch-accounts";
 const LEDGER: &str = "modelswitch-ledger";
+const USAGE: &str = "modelswitch-usage";
 const KEY: KeyId = KeyId(1);
 const KEY_ITEM: &str = "key#0000000001";
 
@@ -73,7 +74,11 @@ impl Audited {
     }
 
     fn key(&self, table: &str, item: &str) -> Item {
-        let sort = if table == LEDGER { "entry" } else { "item" };
+        let sort = match table {
+            LEDGER => "entry",
+            USAGE => "total",
+            _ => "item",
+        };
         let text = |text: &str| AttributeValue::S(text.to_owned());
         HashMap::from([("account".to_owned(), text(self.gateway.account.as_str())), (sort.to_owned(), text(item))])
     }
@@ -251,6 +256,25 @@ async fn what_is_changed_in_the_ledger_is_found_and_named() {
     audited.put(LEDGER, broken).await;
     let problem = audited.audit("").await.unwrap_err();
     assert!(problem.contains(usage.as_str()) && problem.contains("not readable"), "{problem}");
+}
+
+#[tokio::test]
+async fn what_is_changed_in_the_sums_of_usage_is_found_and_named() {
+    let audited = Audited::start().await;
+    let (_, day) = (audited.charged().await, audited.gateway.clock().now().day());
+    audited.gateway.clock().advance_ms(120_000);
+    audited.gateway.gateway.rollup().await;
+    let later = audited.charged().await;
+    audited.agrees().await;
+    let total = format!("{day}#0000000001#{MODEL}");
+    for name in ["requests", "input", "output", "spent"] {
+        assert_eq!(audited.planted(USAGE, &total, |item| add(item, name, 1)).await, ["total"], "{name}");
+    }
+    let mark = |id: &RequestId| AttributeValue::S(id.as_str().to_owned());
+    let counts_more = |item: &mut Item| drop(item.insert("entry".to_owned(), mark(&later)));
+    assert_eq!(audited.planted(USAGE, &total, counts_more).await, ["total"]);
+    audited.delete(USAGE, &total).await;
+    assert_eq!(audited.differs().await, ["total"]);
 }
 
 #[tokio::test]

@@ -153,9 +153,9 @@ pub fn cost_in(text: &str) -> Option<Nanos> {
     Some(Nanos::parse_usd(&rest[..end]).unwrap())
 }
 
-/// What a 402 says that the request can cost, and what it says is free.
+/// What a 402 says that the request needs, and what it says is free.
 pub fn amounts_in(message: &str) -> [Nanos; 2] {
     let after = |words: &str| message.split_once(words).unwrap_or_else(|| panic!("{message}")).1;
     let amount = |text: &str| Nanos::parse_usd(text.split(' ').next().unwrap()).unwrap();
-    [amount(after("can cost up to ")), amount(after(" USD and "))]
+    [amount(after("this request needs ")), amount(after(" USD and "))]
 }

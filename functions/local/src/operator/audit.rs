@@ -36,14 +36,16 @@ pub(super) async fn run(session: &Session, arguments: AuditArgs) -> Result<Repor
     let (mut total, progress) = (Total::default(), progress(accounts.len()));
     for account in accounts {
         let mut read: u64 = 0;
-        let each = || {
+        let mut each = || {
             read += 1;
             if read.is_multiple_of(WATCHED) {
                 progress.set_message(read.to_string());
             }
         };
-        let found = session.store.audit(&account, each).await?;
-        total.add(&account, found.ok_or_else(|| Problem::no_account(&account))?);
+        let found = session.store.audit(&account, &mut each).await?;
+        let mut found = found.ok_or_else(|| Problem::no_account(&account))?;
+        found.differences.extend(session.store.rollup_audit(&account, &mut each).await?);
+        total.add(&account, found);
         progress.inc(1);
     }
     progress.finish_and_clear();

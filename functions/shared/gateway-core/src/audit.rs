@@ -215,6 +215,15 @@ pub enum What {
     NoSuchKey(KeyId),
     /// An entry without a key, or of an amount that its kind can't have.
     WrongEntry(RequestId),
+    /// The sum of what a key used of a model on a day, against its usage entries.
+    Total {
+        /// The UTC day.
+        day: String,
+        /// The key.
+        key: KeyId,
+        /// The model.
+        model: String,
+    },
 }
 
 impl What {
@@ -230,13 +239,18 @@ impl What {
             Self::NegativeAllowance(_) => "negative_allowance",
             Self::NoSuchKey(_) => "no_such_key",
             Self::WrongEntry(_) => "wrong_entry",
+            Self::Total { .. } => "total",
         }
     }
 
     /// The key that it is about.
     pub fn key(&self) -> Option<KeyId> {
         match self {
-            Self::Spent(key) | Self::LimitLeft(key) | Self::NegativeAllowance(key) | Self::NoSuchKey(key) => Some(*key),
+            Self::Spent(key)
+            | Self::LimitLeft(key)
+            | Self::NegativeAllowance(key)
+            | Self::NoSuchKey(key)
+            | Self::Total { key, .. } => Some(*key),
             _ => None,
         }
     }
@@ -261,6 +275,9 @@ impl fmt::Display for What {
             Self::NegativeBalance => f.write_str("the balance, which must not be negative"),
             Self::NegativeAllowance(key) => write!(f, "key {key}'s allowance, which must not be negative"),
             Self::NoSuchKey(key) => write!(f, "usage of key {key}, which does not exist"),
+            Self::Total { day, key, model } => {
+                write!(f, "total of {model} by key {key} on {day}, by its requests, their tokens and what they cost")
+            }
             Self::WrongEntry(id) => write!(f, "entry {id}, which has no key or an amount of the wrong sign"),
         }
     }

@@ -13,6 +13,9 @@
 //!   each charge has its entry.
 //! - Each item by itself, such as what is left of a key's limit, is exact at any moment.
 //!
+//! - The **totals** of its usage are sums of what is final, and each says up to which entry it counts: whatever runs, they
+//!   are compared exactly with the entries that are read after them.
+//!
 //! An account of more lanes than a transaction reads has its items read one page after another. At rest that is as good but
 //! for a move of funds and its exact reversal during both reads. What is in memory is the account's
 //! keys, holds and sums, however long its ledger is.

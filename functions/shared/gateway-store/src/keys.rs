@@ -120,7 +120,7 @@ impl Store {
             items.extend(idempotency.map(|it| self.idempotency_put(account, it, record.id)).transpose()?);
             match self.transact(OPERATION, items).await? {
                 Transaction::Done => return Ok(Some(record)),
-                Transaction::ConditionFailed(0) => {}
+                Transaction::ConditionFailed(0) | Transaction::Conflict => {}
                 Transaction::ConditionFailed(_) => return Ok(None),
             }
         }
@@ -221,7 +221,7 @@ impl Store {
             match self.transact("key_rotate", items).await? {
                 Transaction::Done => return Ok(UpdateOutcome::Updated(Box::new(after))),
                 Transaction::ConditionFailed(index) if index == remembered => return Ok(UpdateOutcome::Repeated),
-                Transaction::ConditionFailed(_) => {}
+                Transaction::ConditionFailed(_) | Transaction::Conflict => {}
             }
         }
         Err(StoreError::new("key_rotate", "the key's item changed under every try"))

@@ -12,6 +12,7 @@ use crate::{
     Store, StoreError,
     accounts::Standing,
     attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, REFILL, nanos, text},
+    backoff::backoff,
     holds::TRIES,
     key_record::{Lane, refill_value},
     transaction::{Transaction, built},
@@ -87,6 +88,7 @@ impl Store {
             let (lane, mut stranded) = (lane.place(), lane.allowance.stranded());
             let mut tries = 0;
             while stranded > Nanos::ZERO && !self.funds_move(account, lane, -stranded, None).await?.is_done() {
+                backoff(tries).await;
                 tries += 1;
                 if tries > TRIES {
                     return Err(StoreError::new("allowance_return", "the key's funds changed under every try"));
@@ -102,7 +104,8 @@ impl Store {
         standing.ok_or_else(|| StoreError::new("refill", "the account does not exist"))
     }
 
-    /// Moves `amount` from the balance to the key's allowance, or back if it is negative, if the side it leaves has it.
+    /// Moves `amount` from the balance to the lane's allowance, or back if it is negative, if the side it leaves has it.
+    /// Tried once: whoever finds others on the items looks again first, because another's refill is as good as its own.
     async fn funds_move(
         &self,
         account: &AccountId,
@@ -130,6 +133,6 @@ impl Store {
         };
         let items =
             vec![side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount, None)?, side(lane.item(), AVAILABLE, amount, refill)?];
-        self.transact("funds_move", items).await
+        self.transact_once("funds_move", items).await
     }
 }

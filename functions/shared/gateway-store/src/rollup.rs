@@ -9,13 +9,14 @@
 //! the second time; and after a crash between any two of them the rollup goes on where it stopped. There is no transaction:
 //! it would cost double, and DynamoDB's queries may see the half of one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use gateway_core::{
+    audit::{Difference, What},
     ids::{AccountId, KeyId, RequestId},
     ledger::{EntryKind, Served},
     moment::UnixMs,
@@ -198,6 +199,49 @@ impl Store {
             from = step.through;
         }
         Ok(())
+    }
+
+    /// Sums up again, from the ledger, all that the account's totals count, and says where they differ. `each` is called
+    /// for every entry that is read.
+    ///
+    /// # Errors
+    /// The database did not answer, or an entry is not readable.
+    pub async fn rollup_audit(
+        &self,
+        account: &AccountId,
+        mut each: impl FnMut(),
+    ) -> Result<Vec<Difference>, StoreError> {
+        // First: what it counts was in the ledger before.
+        let Rollup { watermark, totals } = self.rollup_totals(account, None, None).await?;
+        let last = totals.values().map(|total| &total.through).fold(&watermark, Ord::max);
+        let end = RequestId::last_at(last.at());
+        let mut sums: BTreeMap<UsageGroup, UsageSums> = BTreeMap::new();
+        let mut from = earliest();
+        while let Some(step) = self.rollup_step(account, &from, &end).await? {
+            for (group, requests) in step.groups {
+                let counts = totals.get(&group).map_or(&watermark, |total| (&total.through).max(&watermark));
+                for (id, used) in requests {
+                    each();
+                    if id <= *counts {
+                        *sums.entry(group.clone()).or_default() += used;
+                    }
+                }
+            }
+            if step.last {
+                break;
+            }
+            from = step.through;
+        }
+        let groups: BTreeSet<_> = sums.keys().chain(totals.keys()).cloned().collect();
+        let differing = groups.into_iter().filter_map(|group| {
+            let expected = sums.get(&group).copied().unwrap_or_default();
+            let found = totals.get(&group).map(|total| total.sums).unwrap_or_default();
+            let UsageGroup { day, key, model } = group;
+            let difference =
+                Difference { what: What::Total { day, key, model }, expected: expected.spent, found: found.spent };
+            (expected != found).then_some(difference)
+        });
+        Ok(differing.collect())
     }
 
     async fn rollup_watermark(&self, account: &AccountId) -> Result<RequestId, StoreError> {

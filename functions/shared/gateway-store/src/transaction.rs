@@ -14,6 +14,8 @@ pub(crate) enum Transaction {
     Done,
     /// Nothing was: the condition of the item with this index did not hold.
     ConditionFailed(usize),
+    /// Nothing was: another write was on one of the items, or its table was too busy.
+    Conflict,
 }
 
 impl Transaction {
@@ -28,29 +30,35 @@ pub(crate) fn built<T>(operation: &'static str, part: Result<T, BuildError>) -> 
 }
 
 impl Store {
-    /// Writes all of `items` or none.
+    /// Writes all of `items` or none, and tries again while others are on them.
     pub(crate) async fn transact(
         &self,
         operation: &'static str,
         items: Vec<TransactWriteItem>,
     ) -> Result<Transaction, StoreError> {
         for attempt in 0..TRANSACTION_TRIES {
-            let sent = self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await;
-            let Err(error) = sent else { return Ok(Transaction::Done) };
-            let canceled = error.as_service_error().and_then(|service| match service {
-                TransactWriteItemsError::TransactionCanceledException(canceled) => {
-                    Some(canceled.cancellation_reasons())
-                }
-                _ => None,
-            });
-            let Some(reasons) = canceled else { return Err(StoreError::of(operation, error)) };
-            let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
-            if let Some(index) = failed {
-                return Ok(Transaction::ConditionFailed(index));
+            match self.transact_once(operation, items.clone()).await? {
+                Transaction::Conflict => backoff(attempt).await,
+                ended => return Ok(ended),
             }
-            // Another write was on one of the items: nothing was written, so the same may be tried again.
-            backoff(attempt).await;
         }
         Err(StoreError::new(operation, "the transaction was cancelled by others every time"))
+    }
+
+    /// Writes all of `items` or none.
+    pub(crate) async fn transact_once(
+        &self,
+        operation: &'static str,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Transaction, StoreError> {
+        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        let Err(error) = sent else { return Ok(Transaction::Done) };
+        let canceled = error.as_service_error().and_then(|service| match service {
+            TransactWriteItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
+            _ => None,
+        });
+        let Some(reasons) = canceled else { return Err(StoreError::of(operation, error)) };
+        let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
+        Ok(failed.map_or(Transaction::Conflict, Transaction::ConditionFailed))
     }
 }
