@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the tools of tests: what they can't do fails the test")]
 
+mod chat;
 mod client;
 mod database;
 pub mod faults;
@@ -12,6 +13,7 @@ pub mod process;
 mod provider;
 pub mod refusals;
 
+pub use chat::ChatFunction;
 pub use client::{Answer, Client};
 pub use database::{Database, Environment, on_database};
 pub use folder::Folder;
