@@ -1,4 +1,5 @@
-//! `cargo bench -p tests`: what the gateway costs, measured beside what it is measured against, in one run.
+//! `cargo bench -p tests`: what the gateway costs, measured beside what it is measured against, in one run. Parts of it are
+//! chosen by their names: `cargo bench -p tests -- units contention`.
 //!
 //! Nothing here passes or fails by time, for machines differ. What it does check: that every request was answered, and
 //! that each is in the books. The provider and the gateways are processes of their own, so none shares a runtime with
@@ -12,19 +13,32 @@
     reason = "a bench has no caller to tell: it prints, and stops where it can't go on"
 )]
 
+mod baseline;
 mod chunk;
 mod client;
+mod contention;
+mod emulation;
 mod http_cost;
 mod process;
 mod provider;
+mod refusals;
 mod sample;
 mod store_cost;
+mod units;
 
 use std::{process::ExitCode, thread, time::Instant};
 
 /// As the `modelswitch` binary has it, whose part this one takes.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PARTS: [(&str, fn()); 5] = [
+    ("http", http_cost::run),
+    ("chunk", chunk::run),
+    ("store", store_cost::run),
+    ("units", units::run),
+    ("contention", contention::run),
+];
 
 fn main() -> ExitCode {
     let role = std::env::args().nth(1).unwrap_or_default();
@@ -35,9 +49,13 @@ fn main() -> ExitCode {
     }
     let began = now();
     println!("{}\n", machine());
-    http_cost::run();
-    chunk::run();
-    store_cost::run();
+    // Cargo itself adds `--bench`.
+    let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for (name, run) in PARTS {
+        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
+            run();
+        }
+    }
     eprintln!("\n{} s", began.elapsed().as_secs());
     ExitCode::SUCCESS
 }
