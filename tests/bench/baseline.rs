@@ -3,7 +3,7 @@
 //! The same tables, keys, conditions and ledger entries as the store's, so that nothing but the shape differs: funds lie
 //! in the account's item, and placing and settling a hold are a transaction each on it and the key's. What stands in the
 //! way of a transaction cancels it; it is tried again after a random wait that doubles, as the store's own are, for ever.
-//! Left out is what is not measured: periods of a spend limit, lanes, expiry, costs over the hold.
+//! Left out is what is not measured: periods of a spend limit, lanes, expiry, costs over the hold, the rollup's fence.
 
 use std::{collections::HashMap, time::Duration};
 

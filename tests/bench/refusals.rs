@@ -103,5 +103,7 @@ fn named(outcome: &HoldOutcome) -> Placed {
         HoldOutcome::ModelNotAllowed => Placed::ModelNotAllowed,
         HoldOutcome::KeyInactive => Placed::KeyInactive,
         HoldOutcome::KeyGone => Placed::KeyGone,
+        // Of the rollup's fence, which the baseline does without.
+        HoldOutcome::TooLate => panic!("nothing is rolled up here"),
     }
 }
