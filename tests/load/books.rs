@@ -29,6 +29,15 @@ pub struct Outcome {
     pub cost: Option<Nanos>,
 }
 
+/// What the account has at the most, as far as anybody has seen since the last credit: between credits it only shrinks.
+#[derive(Clone, Copy)]
+pub struct Purse {
+    /// Odd while a credit comes in.
+    pub epoch: u64,
+    /// The smallest sum that was seen, holds included.
+    pub ceiling: Nanos,
+}
+
 /// The whole ledger of an account.
 pub async fn ledger(store: &Store, account: &AccountId) -> Vec<Entry> {
     let (mut entries, mut after) = (Vec::new(), None);

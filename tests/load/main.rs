@@ -13,6 +13,13 @@ mod plan;
 mod provider;
 mod sigkill;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is behind a lock, also after a test has failed.
+fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A whole number from the environment, or `default`.
 fn setting(name: &str, default: u64) -> u64 {
     gateway_lambda::environment(name).map_or(default, |text| text.parse().unwrap())

@@ -221,6 +221,11 @@ impl Plan {
         ("/v1/chat/completions", body)
     }
 
+    /// The failure that is reported if the fallback is not asked, where the first provider fails.
+    pub fn first_alone(&self) -> Option<u16> {
+        self.acts[0].refusal(self.stream())
+    }
+
     /// The status of the answer if the books let the request through, and what the provider does whose answer it is.
     pub fn answer(&self) -> (u16, Act) {
         let [first, second] = self.acts;

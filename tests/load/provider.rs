@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use gateway_core::settings::Settings;
 use serde_json::{Value, json};
 use support::{Provider, Reply, Seen};
 
-use crate::plan::{Act, Leaves, MOST_OUTPUT, Plan, Route, Tokens};
+use crate::{
+    locked,
+    plan::{Act, Leaves, MOST_OUTPUT, Plan, Route, Tokens},
+};
 
 /// What a provider served, and bills.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,10 +88,6 @@ impl Providers {
     pub fn asked(&self) -> usize {
         locked(&self.books).asked
     }
-}
-
-fn locked(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
-    books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The price of so many tokens in nano-USD, worked out from the price list above and from nothing else.

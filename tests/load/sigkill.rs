@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     books::{self, Outcome, funds_are_true},
+    locked,
     plan::{Act, Chance, Leaves, MOST_OUTPUT, Plan, Route, Tokens},
     provider::Providers,
     seed, setting,
@@ -129,7 +130,7 @@ impl Run {
     async fn client(&self, client: Client, key: usize, mut chance: Chance) {
         while let Some(outcome) = self.ask(&client, &self.plan(key, &mut chance)).await {
             let ended = !outcome.whole;
-            self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+            locked(&self.outcomes).push(outcome);
             if ended {
                 break;
             }
@@ -190,8 +191,7 @@ impl Run {
         let entries = books::ledger(&gateway.store, &account.id).await;
         books::ledger_adds_up(&standing, &entries);
         books::prices_are_the_list_s(&entries);
-        let (billed, outcomes) =
-            (self.providers.billed(), self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let (billed, outcomes) = (self.providers.billed(), locked(&self.outcomes).clone());
         let cut = |outcome: &Outcome| !outcome.whole;
         books::clients_were_told_the_truth(&entries, &billed, &outcomes, cut);
         // Usage tells whose entry it is, also where no answer said its id.
