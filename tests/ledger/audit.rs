@@ -38,7 +38,7 @@ async fn agrees(store: &Store, account: &AccountId) {
 
 #[test]
 fn the_sweep_ends_what_is_past_its_time_and_the_audit_agrees_before_and_after() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let store = database.environment(Retries::Standard).store;
         let account = account(&store).await;
         agrees(&store, &account).await;
@@ -54,7 +54,7 @@ fn the_sweep_ends_what_is_past_its_time_and_the_audit_agrees_before_and_after() 
 
 #[test]
 fn the_audit_finds_what_no_request_can_have_done() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let store = database.environment(Retries::Standard).store;
         let account = account(&store).await;
         let client = database.client();

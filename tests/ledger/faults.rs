@@ -30,30 +30,30 @@ async fn make(environment: &Environment, times: usize, fate: Fate) -> (bool, usi
 
 #[test]
 fn what_is_refused_is_not_done() {
-    on_database(|database| async move {
+    on_database(async |database| {
         use Refused::*;
         for refused in [Throughput, Throttled, Conflict, Internal, Unreachable, TimedOut] {
             let environment = database.environment(Retries::Off);
             assert_eq!(make(&environment, 1, Fate::Refused(refused)).await, (false, 1), "{refused:?}");
-            assert_eq!(accounts(&database).await, 0, "{refused:?}");
+            assert_eq!(accounts(database).await, 0, "{refused:?}");
         }
     });
 }
 
 #[test]
 fn a_lost_reply_is_of_a_call_that_was_done() {
-    on_database(|database| async move {
+    on_database(async |database| {
         for (n, lost) in [Lost::Internal, Lost::TimedOut].into_iter().enumerate() {
             let environment = database.environment(Retries::Off);
             assert_eq!(make(&environment, 1, Fate::ReplyLost(lost)).await, (false, 1), "{lost:?}");
-            assert_eq!(accounts(&database).await, n + 1, "{lost:?}");
+            assert_eq!(accounts(database).await, n + 1, "{lost:?}");
         }
     });
 }
 
 #[test]
 fn the_sdk_tries_three_times_what_may_be_tried_again() {
-    on_database(|database| async move {
+    on_database(async |database| {
         use Refused::*;
         for refused in [Throughput, Throttled, Internal, Unreachable, TimedOut] {
             let environment = database.environment(Retries::Standard);
@@ -69,7 +69,7 @@ fn the_sdk_tries_three_times_what_may_be_tried_again() {
 
 #[test]
 fn a_plain_write_that_meets_a_transaction_is_told_so_and_a_read_is_not() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let Environment { store, wire } = database.environment(Retries::Off);
         wire.script(|_| Fate::Refused(Refused::Conflict));
         let refused = store.account_create("test", AT).await.unwrap_err();
@@ -80,24 +80,24 @@ fn a_plain_write_that_meets_a_transaction_is_told_so_and_a_read_is_not() {
 
 #[test]
 fn a_call_delivered_twice_is_done_twice() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let environment = database.environment(Retries::Off);
         // The second delivery finds the first's account, and its answer is the one that arrives.
         assert_eq!(make(&environment, 1, Fate::DoneTwice).await, (false, 1));
-        assert_eq!(accounts(&database).await, 1);
+        assert_eq!(accounts(database).await, 1);
     });
 }
 
 #[test]
 fn after_a_crash_nothing_is_done_and_nobody_answers() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let Environment { store, wire } = database.environment(Retries::Standard);
         wire.script(|call| if call.number == 1 { Fate::Crash } else { Fate::Done });
         for died in [false, true, true] {
             let made = wire.unless_it_crashes(store.account_create("test", AT)).await;
             assert_eq!((made.is_none(), wire.has_crashed()), (died, died));
         }
-        assert_eq!(accounts(&database).await, 1);
+        assert_eq!(accounts(database).await, 1);
         let other = database.environment(Retries::Off);
         assert!(other.store.account_create("test", AT).await.is_ok());
     });
@@ -105,7 +105,7 @@ fn after_a_crash_nothing_is_done_and_nobody_answers() {
 
 #[test]
 fn calls_and_their_capacity_are_counted_by_operation_and_table() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let Environment { store, wire } = database.environment(Retries::Standard);
         wire.meter_capacity();
         wire.latency(Duration::from_millis(5));
@@ -122,7 +122,7 @@ fn calls_and_their_capacity_are_counted_by_operation_and_table() {
 
 #[test]
 fn a_pause_stops_every_wire_but_not_the_reader() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let Environment { store, .. } = database.environment(Retries::Off);
         let paused = database.wire().pause().await;
         let made = store.account_create("test", AT);
@@ -132,16 +132,16 @@ fn a_pause_stops_every_wire_but_not_the_reader() {
             _ = &mut made => panic!("it went through a pause"),
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
-        assert_eq!(accounts(&database).await, 0);
+        assert_eq!(accounts(database).await, 0);
         drop(paused);
         made.await.unwrap();
-        assert_eq!(accounts(&database).await, 1);
+        assert_eq!(accounts(database).await, 1);
     });
 }
 
 #[test]
 fn a_transaction_in_another_s_way_is_cancelled_with_a_reason_for_each_part() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let wire = database.wire().beside();
         wire.script(|_| Fate::Refused(Refused::Conflict));
         let client = database.client_on(&wire, Retries::Off);

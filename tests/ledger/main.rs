@@ -1,7 +1,16 @@
-//! The books, proven: see the modules.
+//! The books, proven (design/money.md): a model of them, and the real store driven by the same commands, on a database on
+//! which calls fail, get lost and come twice, and in environments that die.
+//!
+//! `LEDGER_DATABASE` chooses the database; see `support::Database`.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod audit;
+mod books;
+mod command;
 mod faults;
 mod units;
+mod model;
+mod possible;
+mod random;
+mod world;

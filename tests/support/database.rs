@@ -4,7 +4,7 @@
 //! DynamoDB Local; `aws`, DynamoDB itself, with the environment's region and credentials. Each database has tables of its
 //! own, made as template.yaml defines them, whose names begin with `LEDGER_TABLES` (`ledger-test`) and a random number.
 
-use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{future::Future, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client, Config,
@@ -16,10 +16,10 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
 };
 use aws_smithy_types::body::SdkBody;
-use futures_util::FutureExt;
 use gateway_store::{Store, Tables, random};
 use modelswitch::{Data, Engine, Template};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::faults::{Retries, Wire};
 
@@ -41,21 +41,41 @@ pub struct Environment {
     pub wire: Wire,
 }
 
-/// Runs `test` on a fresh database, whose tables are gone afterwards, whether or not it passes.
+/// A fresh database and the runtime that its clients live in. Its tables are gone when it is dropped.
 ///
 /// On the embedded engine time stands still until all tasks wait for it, so that backoffs and delays take none.
-pub fn on_database<F: Future<Output = ()>>(test: impl FnOnce(std::rc::Rc<Database>) -> F) {
-    let chosen = gateway_lambda::environment("LEDGER_DATABASE");
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().start_paused(chosen.is_none()).build().unwrap();
-    runtime.block_on(async {
-        let database = std::rc::Rc::new(Database::open(chosen.as_deref()).await);
-        let ended = AssertUnwindSafe(test(database.clone())).catch_unwind().await;
-        database.delete().await;
-        if let Err(panicked) = ended {
-            std::panic::resume_unwind(panicked);
-        }
-    });
+pub struct Running {
+    runtime: Runtime,
+    /// The database.
+    pub database: Database,
+}
+
+impl Running {
+    /// Makes the tables.
+    pub fn start() -> Self {
+        let chosen = gateway_lambda::environment("LEDGER_DATABASE");
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(chosen.is_none()).build().unwrap();
+        let database = runtime.block_on(Database::open(chosen.as_deref()));
+        Self { runtime, database }
+    }
+
+    /// What `task` comes to.
+    pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
+        self.runtime.block_on(task)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.database.delete());
+    }
+}
+
+/// Runs `test` on a fresh database.
+pub fn on_database(test: impl AsyncFnOnce(&Database)) {
+    let running = Running::start();
+    running.block_on(test(&running.database));
 }
 
 impl Database {

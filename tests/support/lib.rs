@@ -15,7 +15,7 @@ pub mod refusals;
 
 pub use chat::ChatFunction;
 pub use client::{Answer, Client};
-pub use database::{Database, Environment, on_database};
+pub use database::{Database, Environment, Running, on_database};
 pub use folder::Folder;
 pub use gateway::{MODEL, START, TestGateway, new_key};
 pub use process::Process;
