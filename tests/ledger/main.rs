@@ -8,8 +8,10 @@
 mod audit;
 mod books;
 mod command;
+mod crash;
 mod faults;
 mod units;
+mod known;
 mod model;
 mod possible;
 mod random;

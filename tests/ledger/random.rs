@@ -87,7 +87,7 @@ fn shortest(running: &Running, mut story: Vec<Command>, mut wrong: Wrong) -> (Ve
                     shorter.truncate(still.after);
                     (story, wrong) = (shorter, still);
                 }
-                Ok(()) => from += part,
+                Ok(_) => from += part,
             }
         }
         part /= 2;
@@ -109,28 +109,30 @@ fn shortest(running: &Running, mut story: Vec<Command>, mut wrong: Wrong) -> (Ve
 }
 
 /// What does not hold, after how many commands.
-struct Wrong {
-    after: usize,
-    said: String,
+pub(crate) struct Wrong {
+    pub(crate) after: usize,
+    pub(crate) said: String,
 }
 
-/// An account's whole life under these commands.
-async fn live(database: &Database, commands: &[Command]) -> Result<(), Wrong> {
+/// An account's whole life under these commands. How many calls each made.
+pub(crate) async fn live(database: &Database, commands: &[Command]) -> Result<Vec<usize>, Wrong> {
     let at = |after: usize| move |said: String| Wrong { after, said };
     let mut bystander = World::open(database).await;
     let act = Act::Credit { amount: 1_000, payment: true };
     let credit = Command { act, environment: 0, behind_ms: 0, faults: Vec::new() };
     step(&mut bystander, &credit).await.map_err(at(0))?;
     let mut world = World::open(database).await;
+    let mut called = Vec::new();
     for (n, command) in commands.iter().enumerate() {
         step(&mut world, command).await.map_err(at(n + 1))?;
+        called.push(world.called);
     }
     end(&mut world).await.map_err(|wrong| format!("at the end: {wrong}")).map_err(at(commands.len()))?;
     let after = bystander.read().await;
     if after.standing != bystander.books.standing {
         return Err(at(commands.len())("another account's books changed".to_owned()));
     }
-    Ok(())
+    Ok(called)
 }
 
 /// One command, and all that must hold after it.
