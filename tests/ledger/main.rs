@@ -8,6 +8,7 @@
 mod audit;
 mod books;
 mod command;
+mod conformance;
 mod crash;
 mod faults;
 mod units;
@@ -15,4 +16,5 @@ mod known;
 mod model;
 mod possible;
 mod random;
+mod together;
 mod world;

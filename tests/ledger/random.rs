@@ -3,13 +3,7 @@
 //! `LEDGER_COMMANDS=1000000 cargo test -p tests --test ledger random` runs longer, `LEDGER_SEED=17` runs what seed 17 ran.
 //! What fails is made shorter until nothing more can be left out, and printed.
 
-use gateway_core::{
-    ids::KeyId,
-    limits::RateLimit,
-    moment::UnixMs,
-    money::Nanos,
-    token::{KeyType, Token},
-};
+use gateway_core::{ids::KeyId, limits::RateLimit, moment::UnixMs, money::Nanos};
 use gateway_store::{HoldOutcome, HoldRequest, Store, random};
 use proptest::{
     collection::vec,
@@ -23,7 +17,7 @@ use crate::{
     command::{Act, Command, command},
     model::Model,
     possible::Step,
-    world::{Ran, World, new_key},
+    world::{Ran, World, new_key, new_token},
 };
 
 /// Commands that one account sees at the most.
@@ -184,9 +178,8 @@ fn excuse(world: &mut World<'_>, ran: &Ran, books: &Books) {
 async fn end(world: &mut World<'_>) -> Result<(), String> {
     let later = world.now.plus_ms(100_000_000);
     let store = world.database.environment(Retries::Standard).store;
-    let token = Token::from_random(KeyType::Proxy, random().unwrap());
     let new = new_key(None, None, RateLimit::default());
-    let key = store.key_create(&world.account, &new, &token, later, None).await.unwrap().unwrap().id;
+    let key = store.key_create(&world.account, &new, &new_token(), later, None).await.unwrap().unwrap().id;
     world.now = later;
     store.holds_sweep(later).await.unwrap();
     let books = world.read().await;
