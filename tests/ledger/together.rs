@@ -35,8 +35,8 @@ const ENVIRONMENTS: u64 = 8;
 const REQUESTS: usize = 20;
 /// The same where each call crosses a network.
 const REQUESTS_FAR: usize = 8;
-/// What is paid in before anybody asks: not enough for all.
-const FUNDS: Nanos = Nanos(12_000);
+/// What is paid in for each of an environment's requests: not enough for all environments'.
+const FUNDS: i64 = 600;
 /// It has a limit that nobody changes.
 const LIMITED: KeyId = KeyId(3);
 const LIMIT: Nanos = Nanos(1_500);
@@ -208,15 +208,15 @@ async fn watch(database: &Database, crowd: &Crowd, ended: &Cell<bool>) -> usize 
     seen
 }
 
-async fn open(database: &Database, seed: u64) -> Crowd {
+async fn open(database: &Database, seed: u64, requests: usize) -> Crowd {
     let account = World::open(database).await.account;
     let reader = database.reader();
     for limit in [Some(LIMIT), None, None] {
         let new = new_key(limit, None, RateLimit::default());
         reader.key_create(&account, &new, &new_token(), START, None).await.unwrap().unwrap();
     }
-    let id = RequestId::new(START, random().unwrap());
-    let paid = Credit { id, kind: EntryKind::Payment, amount: FUNDS, description: "books".to_owned() };
+    let (id, funds) = (RequestId::new(START, random().unwrap()), Nanos(FUNDS * i64::try_from(requests).unwrap()));
+    let paid = Credit { id, kind: EntryKind::Payment, amount: funds, description: "books".to_owned() };
     assert!(reader.account_credit(&account, &paid).await.unwrap());
     Crowd {
         account,
@@ -235,8 +235,8 @@ fn whatever_happens_at_once_the_books_are_true_at_every_moment() {
     let seed = seed.unwrap_or_else(|| u64::from_be_bytes(random().unwrap()));
     println!("LEDGER_SEED={seed}");
     on_database(async |database| {
-        let crowd = open(database, seed).await;
         let requests = if database.is_embedded() { REQUESTS } else { REQUESTS_FAR };
+        let crowd = open(database, seed, requests).await;
         let ended = Cell::new(false);
         let all = async {
             let busy = everybody(&crowd, database, seed, requests).await;
