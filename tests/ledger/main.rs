@@ -3,7 +3,7 @@
 //!
 //! `LEDGER_DATABASE` chooses the database; see `support::Database`.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod audit;
 mod books;
@@ -11,10 +11,10 @@ mod command;
 mod conformance;
 mod crash;
 mod faults;
-mod units;
 mod known;
 mod model;
 mod possible;
 mod random;
 mod together;
+mod units;
 mod world;

@@ -176,7 +176,7 @@ async fn operator(crowd: &Crowd, environment: &Environment) {
 /// Serves requests, in a new process when the old one dies.
 async fn serve(crowd: &Crowd, database: &Database, seed: u64, requests: usize) {
     for life in 0..requests as u64 {
-        let environment = database.environment(if seed % 2 == 0 { Retries::Standard } else { Retries::Off });
+        let environment = database.environment(if seed.is_multiple_of(2) { Retries::Standard } else { Retries::Off });
         rotten(&environment.wire, seed ^ (life << 32), true);
         let lives = async {
             for _ in 0..requests {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gateway_core::{
-    catalogue::{Dialect, Endpoint, Model as CatalogueModel, ModelKind, Provider},
+    catalogue::{Dialect, Endpoint, Model as CatalogueModel, ModelKind, OUTPUT_LIMITS, Provider},
     ids::{AccountId, KeyId, RequestId},
     ledger::{Entry, EntryKind, Hold, Served},
     limits::RateLimit,
@@ -103,6 +103,7 @@ pub(crate) fn endpoint() -> Endpoint {
             base_url: String::new(),
             credential: None,
             headers: Vec::new(),
+            output_limits: OUTPUT_LIMITS,
         },
     }
 }

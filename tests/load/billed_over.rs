@@ -22,7 +22,7 @@ const AT: UnixMs = UnixMs(1_790_000_000_000);
 
 #[test]
 fn a_hold_that_can_not_be_extended_is_charged_as_it_is() {
-    on_database(|database| async move {
+    on_database(async |database| {
         let environment = database.environment(Retries::Off);
         let store = &environment.store;
         let account = store.account_create("test", AT).await.unwrap().id;

@@ -22,7 +22,7 @@ use crate::{
     Store, StoreError,
     attributes::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, PERIOD,
-        PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, SEALED, SPENT, WINDOWS, flag, nanos, number, text,
+        PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, RESET, SEALED, SPENT, WINDOWS, flag, nanos, number, text,
     },
     backoff::backoff,
     key_record::{KeyRecord, Lane, hold_value},
@@ -223,7 +223,12 @@ impl Store {
                 Some(Refusal::RateLimited(_)) if rhythm.lanes != allowance.lanes => full_lanes = 0,
                 Some(Refusal::RateLimited(_)) if full_lanes + 1 < rhythm.lanes => full_lanes += 1,
                 Some(Refusal::RateLimited(rate)) => return Ok(HoldOutcome::RateLimited(rate)),
-                Some(Refusal::SpendLimitReached(left)) => return Ok(HoldOutcome::SpendLimitReached { left }),
+                Some(Refusal::SpendLimitReached(left)) => {
+                    if !allowance.holds.values().any(|hold| hold.expires <= at) {
+                        return Ok(HoldOutcome::SpendLimitReached { left });
+                    }
+                    self.expire_in_passing(&record, at).await?;
+                }
                 Some(Refusal::PeriodOver) => self.period_begin(&record, at).await?,
                 Some(Refusal::Short(missing)) => {
                     self.expire_in_passing(&record, at).await?;
@@ -322,7 +327,15 @@ impl Store {
             }
             condition.push(')');
         }
+        match rhythm.reset {
+            Some(reset) => {
+                condition.push_str(" AND #reset = :reset");
+                update = update.expression_attribute_values(":reset", text(reset.name()));
+            }
+            None => condition.push_str(" AND attribute_not_exists(#reset)"),
+        }
         update
+            .expression_attribute_names("#reset", RESET)
             .update_expression(format!(
                 "SET {COUNT}, #holds.#id = :hold, #left = #left - :amount, #avail = #avail - :amount"
             ))

@@ -112,6 +112,9 @@ impl Store {
                 return Ok(of(there.amount));
             }
             more = more.min(allowance.limit_left.max(Nanos::ZERO));
+            if more <= Nanos::ZERO {
+                return Ok(placed.clone());
+            }
             let missing = more - allowance.available;
             // The expiry, which lies ahead, would end what runs: the request's own time is all that is known here.
             let at = hold.id.at();
