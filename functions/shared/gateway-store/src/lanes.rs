@@ -16,12 +16,15 @@ use gateway_core::{
 use crate::{
     KeyRecord, Store, StoreError,
     attributes::{ACCOUNT, AVAILABLE, HOLDS, ITEM, LIMIT_LEFT, PERIOD, PERIOD_BASE, SPENT, nanos, text},
+    backoff::backoff,
     key_record::{Lane, hold_value, holds_value},
     transaction::built,
 };
 
 /// Holds moved in one transaction.
 const HOLDS_A_STEP: usize = 40;
+/// How often a fold waits for a request that is held in two lanes.
+const MOST_WAITS: u32 = 8;
 /// More steps than any fold takes: 16 lanes with some thousands of holds each.
 const FOLD_STEPS: usize = 5_000;
 
@@ -65,6 +68,7 @@ impl Store {
 
     /// Folds every other lane into the first. Requests go on meanwhile, on the first one.
     pub(crate) async fn lanes_fold(&self, account: &AccountId, key: KeyId, at: UnixMs) -> Result<(), StoreError> {
+        let mut waits = 0;
         for _ in 0..FOLD_STEPS {
             let lanes = self.key_lanes(account, key).await?;
             let Some((first, [.., last])) = lanes.split_first() else { return Ok(()) };
@@ -72,6 +76,12 @@ impl Store {
                 self.lanes_close(&lanes).await?;
             } else if let Some(behind) = [first, last].into_iter().find(|lane| lane.allowance.period_over(at)) {
                 self.period_begin(behind, at).await?;
+            } else if held_in_both(first, last) {
+                waits += 1;
+                if waits > MOST_WAITS {
+                    return Err(StoreError::new("lanes_fold", "a request delivered twice is held in two lanes"));
+                }
+                backoff(waits).await;
             } else {
                 self.fold_step(first, last).await?;
             }
@@ -93,7 +103,8 @@ impl Store {
     /// Moves some of a closed lane's holds to the first lane, or, when they are few, all that it has.
     async fn fold_step(&self, first: &KeyRecord, lane: &KeyRecord) -> Result<(), StoreError> {
         let all = &lane.allowance.holds;
-        let moved: Vec<&Hold> = all.values().take(HOLDS_A_STEP).collect();
+        let movable = all.values().filter(|hold| !first.allowance.holds.contains_key(&hold.id));
+        let moved: Vec<&Hold> = movable.take(HOLDS_A_STEP).collect();
         let leaves = if moved.len() == all.len() { self.lane_delete(lane)? } else { self.lane_lose(lane, &moved)? };
         let arrives = self.lane_gain(first, lane, &moved, moved.len() == all.len())?;
         // If a request changed one of the two meanwhile, the next step sees it.
@@ -109,8 +120,10 @@ impl Store {
     ) -> Result<TransactWriteItem, StoreError> {
         let part = &lane.allowance;
         let (mut sets, mut update) = (Vec::new(), self.lane_part(first));
+        let mut conditions = vec!["#period = :period".to_owned()];
         for (n, hold) in moved.iter().enumerate() {
             sets.push(format!("#holds.#h{n} = :h{n}"));
+            conditions.push(format!("attribute_not_exists(#holds.#h{n})"));
             update = update
                 .expression_attribute_names(format!("#h{n}"), hold.id.as_str())
                 .expression_attribute_values(format!(":h{n}"), hold_value(hold));
@@ -134,7 +147,7 @@ impl Store {
         }
         let update = update
             .update_expression(format!("SET #left = #left - :taken, {}", sets.join(", ")))
-            .condition_expression("#period = :period")
+            .condition_expression(conditions.join(" AND "))
             .expression_attribute_names("#left", LIMIT_LEFT)
             .expression_attribute_names("#period", PERIOD)
             .expression_attribute_values(":taken", nanos(taken))
@@ -187,6 +200,13 @@ impl Store {
         let update = Update::builder().table_name(&self.tables.accounts);
         update.key(ACCOUNT, text(lane.account.as_str())).key(ITEM, text(lane.place().item()))
     }
+}
+
+/// Whether all that the lane still holds are requests that the first one holds too: the platform delivered them twice. An
+/// item holds a request once, so such a lane stays until one of the two has ended.
+fn held_in_both(first: &KeyRecord, lane: &KeyRecord) -> bool {
+    let (there, here) = (&first.allowance.holds, &lane.allowance.holds);
+    !here.is_empty() && here.keys().all(|id| there.contains_key(id))
 }
 
 /// The lane with its key's rules as they are to be.

@@ -57,11 +57,13 @@ impl Store {
         })
     }
 
-    /// The hold, extended to cover `cost`; as it is, if the database does not answer or the funds change under every try. What
-    /// was served is charged in any case: better in part than not at all.
+    /// The hold, extended to cover `cost`; as it is, if the database does not answer however often it is asked. What was
+    /// served is charged in any case: better in part than not at all.
     async fn hold_covering(&self, placed: &PlacedHold, cost: Nanos) -> PlacedHold {
-        self.hold_extend(placed, cost).await.unwrap_or_else(|error| {
-            tracing::error!(request_id = placed.hold.id.as_str(), %error, "a hold stays as it was");
+        let (request_id, held_nanos) = (placed.hold.id.as_str(), placed.hold.amount.0);
+        tracing::error!(request_id, cost_nanos = cost.0, held_nanos, "cost over hold");
+        steadfast(|| self.hold_extend(placed, cost)).await.unwrap_or_else(|error| {
+            tracing::error!(request_id, %error, "a hold stays as it was");
             placed.clone()
         })
     }
@@ -72,8 +74,6 @@ impl Store {
     async fn hold_extend(&self, placed: &PlacedHold, cost: Nanos) -> Result<PlacedHold, StoreError> {
         let PlacedHold { account, hold, .. } = placed;
         let mut lane = placed.lane;
-        let (cost_nanos, held_nanos) = (cost.0, hold.amount.0);
-        tracing::error!(request_id = hold.id.as_str(), cost_nanos, held_nanos, "cost over hold");
         let of = |amount| PlacedHold { hold: Hold { amount, ..hold.clone() }, ..placed.clone() };
         let mut more = cost - hold.amount;
         for attempt in 0..TRIES {
@@ -125,7 +125,8 @@ impl Store {
                 more = more.min(standing.available());
             }
         }
-        Err(StoreError::new("hold_extend", "the key's item changed under every try"))
+        tracing::error!(request_id = hold.id.as_str(), "the funds changed under every try to extend a hold");
+        Ok(placed.clone())
     }
 
     /// Charges a request: the ledger entry first, which is the commit point, then the allowance.
