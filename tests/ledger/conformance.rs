@@ -19,7 +19,7 @@ use gateway_store::{
 };
 use support::{
     Database, Environment,
-    faults::{Fate, Retries},
+    faults::{Fate, Refused, Retries},
     on_database,
 };
 
@@ -240,6 +240,27 @@ fn a_transaction_sent_twice_is_done_once() {
         let hold = bench.hold(KEY, 100, START).await;
         assert_eq!(bench.settle(&hold, KEY, 40).await, SettleOutcome::AlreadyCharged);
         assert_eq!(bench.funds().await, (967, 0));
+    });
+}
+
+#[test]
+fn what_passes_is_waited_for() {
+    on_database(async |database| {
+        let bench = Bench::open(database).await;
+        let fails = |calls, refused| {
+            bench.wire.script(move |call| if call.number < calls { Fate::Refused(refused) } else { Fate::Done });
+        };
+        fails(5, Refused::Conflict);
+        let hold = bench.hold(KEY, 100, START).await;
+        // Three attempts each time, three times: a charge is not given up for a moment's failure.
+        fails(9, Refused::Internal);
+        assert_eq!(bench.settle(&hold, KEY, 40).await, SettleOutcome::Charged);
+        fails(5, Refused::Conflict);
+        assert_eq!(bench.told(OTHER, 900, START).await, Placed::Held);
+        let hold = bench.hold(KEY, 10, START).await;
+        fails(9, Refused::Unreachable);
+        bench.store.hold_release(&hold).await;
+        assert_eq!(bench.funds().await, (60, 900));
     });
 }
 
