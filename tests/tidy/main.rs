@@ -5,6 +5,8 @@
 //! - `routes`: the template's routes make sense together, and every one has its tests (the rule is told there).
 //! - `policies`: a function's role allows exactly what its code does, on exactly the tables that it does it to.
 //! - `environment`: a function gets exactly the variables that it reads.
+//! - `parameters`: what can be set of a stack, and what holds whatever is set.
+//! - `alarms`: the metrics that the functions write and the alarms that watch them.
 //! - `gateway_responses`: what API Gateway answers by itself is a row of the error table.
 //! - `events`: every event is one that API Gateway could have sent to its function.
 //! - `sources`: sizes, openings, words that must not be there, and no token anywhere.
@@ -14,12 +16,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test tells what is wrong by panicking")]
 
+mod alarms;
 mod arrows;
 mod environment;
 mod error_table;
 mod events;
 mod gateway_responses;
 mod names;
+mod parameters;
 mod policies;
 mod routes;
 mod sources;

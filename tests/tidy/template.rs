@@ -55,6 +55,26 @@ impl Template {
         properties
     }
 
+    /// `Parameters`, `Resources` and so on.
+    pub(crate) fn section(&self, name: &str) -> &Value {
+        let section = &self.0[name];
+        assert!(section.is_object(), "the template has no {name}");
+        section
+    }
+
+    /// The resources of this type: their logical ids and properties.
+    pub(crate) fn resources(&self, kind: &str) -> Vec<(&String, &Value)> {
+        let resources = self.section("Resources").as_object().unwrap().iter();
+        let found: Vec<_> = resources.filter(|(_, resource)| resource["Type"] == kind).collect();
+        assert!(!found.is_empty(), "the template has no {kind}");
+        found.into_iter().map(|(name, resource)| (name, &resource["Properties"])).collect()
+    }
+
+    /// What every function has.
+    pub(crate) fn globals(&self) -> &Value {
+        &self.section("Globals")["Function"]
+    }
+
     pub(crate) fn api(&self) -> &Value {
         self.properties("Api")
     }

@@ -9,8 +9,11 @@ use aws_lambda_events::{
     apigw::{ApiGatewayCustomAuthorizerPolicy, ApiGatewayCustomAuthorizerRequest, ApiGatewayCustomAuthorizerResponse},
     iam::{IamPolicyEffect, IamPolicyStatement},
 };
-use gateway_core::token::{KeyType, Token};
-use gateway_lambda::Clock;
+use gateway_core::{
+    error::ErrorCode,
+    token::{KeyType, Token},
+};
+use gateway_lambda::{Clock, METRICS};
 use gateway_store::{DEACTIVATED, KeyLookup, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -59,15 +62,25 @@ pub async fn authorize(
     event: ApiGatewayCustomAuthorizerRequest,
 ) -> Result<ApiGatewayCustomAuthorizerResponse, Refusal> {
     let header = event.authorization_token.as_deref().unwrap_or_default();
-    let token = Token::from_authorization(header).ok_or(Refusal::Unauthorized)?;
+    let token = Token::from_authorization(header).ok_or_else(unauthorized)?;
     let found = app.store.key_lookup(&token.hash()).await.map_err(|error| {
         tracing::error!(%error, "the key could not be looked up");
         Refusal::Failed(error)
     })?;
     let now = app.clock.now();
-    let key = found.filter(|key| key.expires_at.is_none_or(|expires| now < expires)).ok_or(Refusal::Unauthorized)?;
+    let key = found.filter(|key| key.expires_at.is_none_or(|expires| now < expires)).ok_or_else(unauthorized)?;
     let stage = event.method_arn.as_deref().and_then(stage_arn).ok_or(Refusal::NotAnApi)?;
     Ok(policy(&key, stage))
+}
+
+/// A refusal, counted. API Gateway answers for us, so no other line tells of it.
+fn unauthorized() -> Refusal {
+    counted(ErrorCode::InvalidApiKey);
+    Refusal::Unauthorized
+}
+
+fn counted(code: ErrorCode) {
+    tracing::info!(target: METRICS, errors = 1, error = code.row().2, "refused");
 }
 
 /// The part of `arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/PATH` that names the stage.
@@ -85,6 +98,7 @@ fn policy(key: &KeyLookup, stage: &str) -> ApiGatewayCustomAuthorizerResponse {
     let (effect, code, message) = if key.active {
         (IamPolicyEffect::Allow, "wrong_key_type", WRONG_TYPE)
     } else {
+        counted(ErrorCode::KeyDeactivated);
         (IamPolicyEffect::Deny, "key_deactivated", DEACTIVATED)
     };
     let mut statement = IamPolicyStatement::default();

@@ -244,10 +244,10 @@ struct AuthorizerProperties {
     identity: Identity,
 }
 
-/// `!GetAtt AuthorizerFunction.Arn`.
+/// `!GetAtt AuthorizerFunction.Arn`, or `!Ref AuthorizerFunction.Alias`.
 #[derive(Deserialize)]
 struct GetAtt {
-    #[serde(rename = "Fn::GetAtt")]
+    #[serde(rename = "Fn::GetAtt", alias = "Ref")]
     attribute: String,
 }
 

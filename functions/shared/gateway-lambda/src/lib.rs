@@ -5,6 +5,7 @@
 //! line. This crate knows no table, no provider and no rule of money.
 
 mod clock;
+mod metrics;
 mod paging;
 mod record;
 mod request;
@@ -17,6 +18,7 @@ use futures_util::FutureExt;
 use gateway_core::error::ApiError;
 
 pub use clock::{Clock, Elapsed};
+pub use metrics::{METRICS, NAMESPACE, SETS, STACK};
 pub use paging::Paging;
 pub use record::Record;
 pub use request::{Caller, Request};

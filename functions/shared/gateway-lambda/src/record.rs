@@ -4,10 +4,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gateway_core::{error::ApiError, ids::RequestId, limits::RateStanding, money::Nanos, usage::Metered};
+use gateway_core::{
+    error::{ApiError, ErrorCode},
+    ids::RequestId,
+    limits::RateStanding,
+    money::Nanos,
+    usage::Metered,
+};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{Caller, Elapsed};
+use crate::{Caller, Elapsed, METRICS};
 
 /// A request's record. Clones are the same record; the line is written when the last one is dropped, so a stream that
 /// outlives its handler still writes one line, at its end.
@@ -32,9 +38,18 @@ struct Facts {
     provider: Option<String>,
     metered: Option<Metered>,
     cost: Option<Nanos>,
-    error: Option<&'static str>,
+    unsettled: bool,
+    error: Option<ErrorCode>,
     cause: Option<String>,
     rate: Option<RateStanding>,
+}
+
+impl Facts {
+    /// Whether the answer was a 5xx, and a provider's: those are not our failures.
+    fn answered_for_a_provider(&self) -> bool {
+        let codes = [ErrorCode::UpstreamError, ErrorCode::UpstreamOverloaded, ErrorCode::UpstreamTimeout];
+        self.error.is_some_and(|code| codes.contains(&code) && code.status() == self.status)
+    }
 }
 
 impl Record {
@@ -67,6 +82,11 @@ impl Record {
         facts.cost = Some(cost);
     }
 
+    /// What is due could not be charged: the books wait for the hold's expiry.
+    pub fn unsettled(&self) {
+        self.facts().unsettled = true;
+    }
+
     /// Where the key stands in its rate window; the answer's headers say so.
     pub fn counted(&self, rate: RateStanding) {
         self.facts().rate = Some(rate);
@@ -75,7 +95,7 @@ impl Record {
     /// What went wrong.
     pub fn failed(&self, error: &ApiError) {
         let mut facts = self.facts();
-        facts.error = Some(error.code.row().2);
+        facts.error = Some(error.code);
         facts.cause.clone_from(&error.cause);
         facts.rate = error.rate.or(facts.rate);
     }
@@ -102,7 +122,13 @@ impl Drop for Line {
     fn drop(&mut self) {
         let facts = self.facts.get_mut().unwrap_or_else(PoisonError::into_inner);
         let usage = facts.metered.map(|metered| metered.usage);
+        let counted = |yes: bool| yes.then_some(1);
         tracing::info!(
+            target: METRICS,
+            requests = 1,
+            errors = counted(facts.error.is_some()),
+            provider_errors = counted(facts.answered_for_a_provider()),
+            settlement_failures = counted(facts.unsettled),
             request_id = self.id.as_str(),
             platform_request_id = self.platform_id,
             function = self.function,
@@ -117,7 +143,7 @@ impl Drop for Line {
             status = facts.status,
             time_to_first_byte_ms = facts.first_byte_ms,
             duration_ms = self.elapsed.ms(),
-            error = facts.error,
+            error = facts.error.map(|code| code.row().2),
             cause = facts.cause,
             "request"
         );

@@ -3,11 +3,14 @@
 use std::{convert::Infallible, fmt::Display, future::Future};
 
 use gateway_core::error::ApiError;
-use lambda_http::service_fn;
+use lambda_http::{
+    service_fn,
+    tracing::{level_filters::LevelFilter, subscriber::util::SubscriberInitExt},
+};
 use lambda_runtime::LambdaEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Clock, Elapsed, Host, Request, Response, answer};
+use crate::{Clock, Elapsed, Host, Request, Response, answer, metrics};
 
 /// The process can't serve.
 pub type StartError = lambda_http::Error;
@@ -26,9 +29,12 @@ pub fn required(name: &str) -> Result<String, StartError> {
     environment(name).ok_or_else(|| format!("the environment variable {name} is not set").into())
 }
 
-/// Sends log lines to standard output, in the format that the platform asks for.
+/// Sends log lines to standard output: with metrics where the template names the stack that they are of, else in the
+/// format that the platform asks for.
 pub fn logs_to_stdout() {
-    lambda_http::tracing::init_default_subscriber();
+    let Some(stack) = environment("STACK_NAME") else { return lambda_http::tracing::init_default_subscriber() };
+    let level = environment("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    metrics::subscriber(stack, level, Clock::system(), std::io::stdout).init();
 }
 
 /// Serves one route's events with whole answers, for ever.
