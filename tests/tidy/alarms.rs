@@ -74,6 +74,7 @@ fn every_alarm_is_told_to_the_topic_and_says_what_is_wrong() {
             assert_eq!(properties[actions], json!([{"Ref": "AlarmTopic"}]), "{alarm}: {actions}");
         }
         assert!(properties["AlarmDescription"].as_str().is_some_and(|words| words.len() > 20), "{alarm}");
+        assert_eq!(template.section("Resources")[alarm]["Condition"], "WithAlarms", "{alarm}");
         assert_eq!(properties["TreatMissingData"], "notBreaching", "{alarm}: an idle stack is no failing one");
     }
 }
@@ -116,7 +117,7 @@ fn every_table_and_every_dead_letter_queue_is_watched() {
 fn a_new_version_is_taken_back_by_alarms_that_are_there() {
     let template = Template::load();
     let alarms: BTreeSet<_> = alarms(&template).into_iter().map(|(name, _)| name.as_str()).collect();
-    let rollback = template.globals()["DeploymentPreference"]["Alarms"].as_array().unwrap();
+    let rollback = template.globals()["DeploymentPreference"]["Alarms"]["If"][1].as_array().unwrap();
     assert!(!rollback.is_empty());
     for alarm in rollback {
         assert!(alarms.contains(alarm["Ref"].as_str().unwrap()), "{alarm} is no alarm");
