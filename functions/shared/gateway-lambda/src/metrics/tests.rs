@@ -87,3 +87,35 @@ fn a_line_of_another_target_or_without_a_metric_is_no_metric() {
     assert_eq!(lines.len(), 3);
     assert!(lines.iter().all(|line| line["_aws"].is_null() && line["stack"].is_null()), "{lines:?}");
 }
+
+/// The line of a request that `serves` knows of.
+fn line_of(serves: impl FnOnce(&crate::Record)) -> Value {
+    let mut lines = lines_of(|| {
+        let token = tokio_util::task::TaskTracker::new().token();
+        let id = gateway_core::ids::RequestId::of_platform(UnixMs(1_700_000_000_000), "p");
+        serves(&crate::Record::new(id, "p".to_owned(), "chat-completions", None, token));
+    });
+    lines.remove(0)
+}
+
+#[test]
+fn a_provider_s_failure_is_counted_as_one_only_where_the_client_got_a_5xx() {
+    let failed = |status| {
+        let error = gateway_core::error::ApiError::new(gateway_core::error::ErrorCode::UpstreamError, "x");
+        let line = line_of(|record| {
+            record.failed(&error);
+            record.answered(status);
+        });
+        (line["errors"].clone(), line["error"].clone(), line["provider_errors"].clone())
+    };
+    assert_eq!(failed(502), (json!(1), json!("upstream_error"), json!(1)));
+    assert_eq!(failed(200), (json!(1), json!("upstream_error"), Value::Null), "a stream that broke");
+}
+
+#[test]
+fn a_request_that_could_not_be_charged_is_counted_and_one_that_went_well_is_no_error() {
+    assert_eq!(line_of(crate::Record::unsettled)["settlement_failures"], 1);
+    let well = line_of(|record| record.answered(200));
+    assert_eq!(well["requests"], 1);
+    assert!(["errors", "settlement_failures", "provider_errors"].iter().all(|name| well[name].is_null()), "{well}");
+}
