@@ -8,11 +8,12 @@
 //! - `parameters`: what can be set of a stack, and what holds whatever is set.
 //! - `alarms`: the metrics that the functions write and the alarms that watch them.
 //! - `gateway_responses`: what API Gateway answers by itself is a row of the error table.
+//! - `event_files`: every event is as the local gateway would make it; they are written here.
 //! - `events`: every event is one that API Gateway could have sent to its function.
 //! - `sources`: sizes, openings, words that must not be there, and no token anywhere.
 //! - `error_table`: the table itself, whole.
 //!
-//! These tests read files and run `cargo metadata`; they start no server and write nothing.
+//! These tests read files and run `cargo metadata`; they start no server, and write nothing but events/, when asked to.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test tells what is wrong by panicking")]
 
@@ -20,6 +21,7 @@ mod alarms;
 mod arrows;
 mod environment;
 mod error_table;
+mod event_files;
 mod events;
 mod gateway_responses;
 mod names;

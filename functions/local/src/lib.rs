@@ -6,7 +6,7 @@
 mod api;
 pub mod cli;
 mod engine;
-mod event;
+pub mod event;
 mod feed;
 mod functions;
 pub mod operator;
