@@ -114,6 +114,8 @@ fn a_hold_is_refused_for_the_reason_that_the_item_shows() {
     on_database(async |database| {
         let bench = Bench::open(database).await;
         assert_eq!(bench.told(KeyId(9), 1, START).await, Placed::KeyGone);
+        // From here on its allowance is not what is short.
+        bench.store.hold_release(&bench.hold(KEY, 800, START).await).await;
         let id = RequestId::new(START, random().unwrap());
         assert_eq!(placed_of(&bench.ask(KEY, &id, 100, START).await), Placed::Held);
         assert_eq!(placed_of(&bench.ask(KEY, &id, 100, START).await), Placed::AlreadyHeld);
@@ -128,7 +130,8 @@ fn a_hold_is_refused_for_the_reason_that_the_item_shows() {
         let models = Some(Some(BTreeSet::from(["other".to_owned(), "chat".to_owned()])));
         bench.change(KEY, KeyChange { models, ..KeyChange::default() }, START).await;
         assert_eq!(bench.told(KEY, 1, START).await, Placed::Held);
-        let rate_limit = Some(RateLimit { requests: 2, interval: Interval { seconds: 10 } });
+        // As many as it has placed.
+        let rate_limit = Some(RateLimit { requests: 3, interval: Interval { seconds: 10 } });
         bench.change(KEY, KeyChange { rate_limit, ..KeyChange::default() }, START).await;
         assert_eq!(bench.told(KEY, 1, START).await, Placed::RateLimited);
         bench.change(KEY, KeyChange { active: Some(false), ..KeyChange::default() }, START).await;
