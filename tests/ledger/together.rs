@@ -36,7 +36,7 @@ const REQUESTS: usize = 20;
 /// The same where each call crosses a network.
 const REQUESTS_FAR: usize = 8;
 /// What is paid in for each of an environment's requests: not enough for all environments'.
-const FUNDS: i64 = 600;
+const FUNDS: i64 = 150;
 /// It has a limit that nobody changes.
 const LIMITED: KeyId = KeyId(3);
 const LIMIT: Nanos = Nanos(1_500);
