@@ -61,6 +61,7 @@ fn stories(seed: u64, thread: u64) {
         let story = vec(command(), LENGTH).new_tree(&mut runner).unwrap().current();
         done += story.len();
         if let Err(wrong) = running.block_on(live(&running.database, &story)) {
+            println!("LEDGER_SEED={seed}, to be made shorter: {}", wrong.said);
             let (shortest, wrong) = shortest(&running, story, wrong);
             panic!("LEDGER_SEED={seed}, made as short as it gets: {shortest:#?}\n{}", wrong.said);
         }
