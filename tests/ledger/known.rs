@@ -8,10 +8,13 @@ use gateway_core::{
     money::Nanos,
 };
 use gateway_store::{Credit, HoldOutcome, HoldRequest, KeyChange};
-use support::{faults::Retries, on_database};
+use support::{
+    faults::{Fate, Lost, Refused, Retries},
+    on_database,
+};
 
 use crate::{
-    command::{Act, Command, Wait},
+    command::{Act, Command, Fault, Wait},
     crash::{credit, place, wait_s, well},
     random::live,
     world::{START, World, served},
@@ -39,6 +42,13 @@ fn a_request_delivered_again_after_its_charge_is_charged_once() {
     let finish = || well(Act::Finish { hold: 0, percent: 60 });
     let again = || elsewhere(Act::PlaceAgain { request: 0, amount: 100 });
     holds(&[credit(1_000), place(0, 100, 90), again(), finish(), again(), finish(), again(), wait_s(200)]);
+}
+
+#[test]
+fn a_credit_whose_reply_was_lost_and_whose_next_try_met_another_is_told_as_done() {
+    let lost = Fault { from: 0, calls: 1, fate: Fate::ReplyLost(Lost::TimedOut) };
+    let met = Fault { from: 1, calls: 1, fate: Fate::Refused(Refused::Conflict) };
+    holds(&[Command { faults: vec![lost, met], ..credit(1_000) }]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::{operation::transact_write_items::TransactWriteItemsError, types::TransactWriteItem};
 use aws_smithy_types::error::operation::BuildError;
 
-use crate::{Store, StoreError, backoff::backoff};
+use crate::{Store, StoreError, backoff::backoff, random};
 
 const TRANSACTION_TRIES: u32 = 10;
 
@@ -30,14 +30,16 @@ pub(crate) fn built<T>(operation: &'static str, part: Result<T, BuildError>) -> 
 }
 
 impl Store {
-    /// Writes all of `items` or none, and tries again while others are on them.
+    /// Writes all of `items` or none, and tries again while others are on them. Every try carries one token, so the database
+    /// answers one that comes after a reply was lost as it did the first, and does not write again.
     pub(crate) async fn transact(
         &self,
         operation: &'static str,
         items: Vec<TransactWriteItem>,
     ) -> Result<Transaction, StoreError> {
+        let token = format!("{:032x}", u128::from_be_bytes(random()?));
         for attempt in 0..TRANSACTION_TRIES {
-            match self.transact_once(operation, items.clone()).await? {
+            match self.transact_as(operation, items.clone(), Some(token.clone())).await? {
                 Transaction::Conflict => backoff(attempt).await,
                 ended => return Ok(ended),
             }
@@ -51,13 +53,25 @@ impl Store {
         operation: &'static str,
         items: Vec<TransactWriteItem>,
     ) -> Result<Transaction, StoreError> {
-        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
-        let Err(error) = sent else { return Ok(Transaction::Done) };
-        let canceled = error.as_service_error().and_then(|service| match service {
-            TransactWriteItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
-            _ => None,
-        });
-        let Some(reasons) = canceled else { return Err(StoreError::of(operation, error)) };
+        self.transact_as(operation, items, None).await
+    }
+
+    /// `token` tells tries of one transaction from another transaction; without it the SDK makes one for this call.
+    async fn transact_as(
+        &self,
+        operation: &'static str,
+        items: Vec<TransactWriteItem>,
+        token: Option<String>,
+    ) -> Result<Transaction, StoreError> {
+        let request =
+            self.client.transact_write_items().set_transact_items(Some(items)).set_client_request_token(token);
+        let Err(error) = request.send().await else { return Ok(Transaction::Done) };
+        let reasons = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled.cancellation_reasons(),
+            // An earlier try of this one is not over yet.
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => return Ok(Transaction::Conflict),
+            _ => return Err(StoreError::of(operation, error)),
+        };
         let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
         Ok(failed.map_or(Transaction::Conflict, Transaction::ConditionFailed))
     }
