@@ -122,7 +122,7 @@ impl Session {
             let store = Store::new(engine.client(), Tables::of_stack(STACK_NAME));
             return Ok(Self { store, clock, local: true });
         };
-        Ok(Self { store: Store::connect(tables).await, clock, local: false })
+        Ok(Self { store: Store::connect_as_operator(tables).await, clock, local: false })
     }
 
     fn now(&self) -> UnixMs {

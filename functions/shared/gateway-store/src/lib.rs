@@ -10,6 +10,7 @@
 mod accounts;
 mod attributes;
 mod audit;
+mod aws;
 mod backoff;
 mod configuration;
 mod expiry;
@@ -29,9 +30,8 @@ mod settlement;
 mod tokens;
 mod transaction;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{Client, error::DisplayErrorContext};
 use gateway_core::error::ApiError;
 
@@ -89,19 +89,15 @@ impl Store {
         Self { client, tables: Arc::new(tables), rhythms: Arc::default() }
     }
 
-    /// The store in AWS, or wherever `AWS_ENDPOINT_URL` points, with the environment's region and credentials.
+    /// The store in AWS, or wherever `AWS_ENDPOINT_URL` points, for a function: with what Lambda puts into its environment.
     pub async fn connect(tables: Tables) -> Self {
-        Self::new(Client::new(&aws().await), tables)
+        Self::new(Client::new(&aws::of_function().await), tables)
     }
-}
 
-pub(crate) async fn aws() -> aws_config::SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(10))
-        .build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
+    /// The same for the operator: with the region and the credentials that the AWS command line would use.
+    pub async fn connect_as_operator(tables: Tables) -> Self {
+        Self::new(Client::new(&aws::of_operator().await), tables)
+    }
 }
 
 /// The database, or Secrets Manager, did not do what was asked.

@@ -16,7 +16,7 @@ pub struct Secrets {
 impl Secrets {
     /// The secret with this name or ARN.
     pub async fn connect(id: String) -> Self {
-        Self { client: Client::new(&aws().await), id }
+        Self { client: Client::new(&aws::of_function().await), id }
     }
 
     /// Every credential by its name.
