@@ -5,6 +5,7 @@
 //! - `routes`: the template's routes make sense together, and every one has its tests (the rule is told there).
 //! - `policies`: a function's role allows exactly what its code does, on exactly the tables that it does it to.
 //! - `environment`: a function gets exactly the variables that it reads.
+//! - `tables`: the template's tables are those that the store and the operator's command line know.
 //! - `parameters`: what can be set of a stack, and what holds whatever is set.
 //! - `alarms`: the metrics that the functions write and the alarms that watch them.
 //! - `gateway_responses`: what API Gateway answers by itself is a row of the error table.
@@ -29,5 +30,6 @@ mod parameters;
 mod policies;
 mod routes;
 mod sources;
+mod tables;
 mod template;
 mod tree;

@@ -99,6 +99,16 @@ fn samconfig_sets_parameters_that_are_there_to_what_they_may_be() {
 }
 
 #[test]
+fn sam_asks_cargo_what_has_to_be_built_again() {
+    // SAM's own cache goes by a function's folder, so it would not see a change of functions/shared.
+    let config = tree::read("samconfig.toml");
+    assert!(
+        !config.lines().any(|line| line.starts_with("cached") || line.starts_with("incremental")),
+        "samconfig.toml"
+    );
+}
+
+#[test]
 fn every_function_is_called_by_its_alias_and_so_is_the_authorizer() {
     let template = Template::load();
     let globals = template.globals();
