@@ -1,0 +1,18 @@
+"""`cargo lambda build` makes every function's binary, and each is small enough to start fast."""
+
+import unittest
+
+from toolchain import build, functions
+
+# Zipped, in bytes. The authorizer stands before every request.
+BUDGET, AUTHORIZER_BUDGET = 6_000_000, 3_000_000
+
+
+class Build(unittest.TestCase):
+    def test_every_function_s_binary_is_built_and_within_its_budget(self):
+        folder = build() / "lambda"
+        for function in functions():
+            with self.subTest(function):
+                size = (folder / function / "bootstrap.zip").stat().st_size
+                print(f"{function}: {size / 1e6:.2f} MB zipped", flush=True)
+                self.assertLessEqual(size, AUTHORIZER_BUDGET if function == "authorizer" else BUDGET)
