@@ -28,11 +28,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let (held, offers) = app.hold(&request, endpoints, chat.clone(), TIMEOUT_MS).await?;
     let body = |offer: &Offer| chat.for_endpoint(&offer.endpoint, offer.told);
     if chat.stream {
-        let begun = app.upstream.stream(&request.id, &offers, PATH, body).await;
+        let begun = app.upstream.stream(&request.id, &offers, PATH, body);
         let (bill, stream) = held.answered(begun).await?;
         Ok(bill.stream(stream, chat.include_usage, chat.choices))
     } else {
-        let answer = app.upstream.answer(&request.id, &offers, PATH, body).await;
+        let answer = app.upstream.answer(&request.id, &offers, PATH, body);
         let (bill, answer) = held.answered(answer).await?;
         let cost = bill.settle(meter::answer_end(&answer)).await?;
         Ok(Response::json_bytes(200, wire::answer_with_cost(&answer, cost)))

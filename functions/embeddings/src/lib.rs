@@ -28,7 +28,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
     let endpoints = app.plan(&request, ModelKind::Embedding, models).await?;
     let (held, offers) = app.hold(&request, endpoints, embeddings.clone(), TIMEOUT_MS).await?;
     let body = |offer: &Offer| embeddings.for_endpoint(&offer.endpoint);
-    let answer = app.upstream.answer(&request.id, &offers, PATH, body).await;
+    let answer = app.upstream.answer(&request.id, &offers, PATH, body);
     let (bill, answer) = held.answered(answer).await?;
     let cost = bill.settle(meter::answer_end(&answer)).await?;
     Ok(Response::json_bytes(200, wire::answer_with_cost(&answer, cost)))

@@ -3,14 +3,14 @@
 //! All it knows of routes, keys' form, times and refusals comes from the template. It decides nothing about accounts or
 //! models, and keeps no token.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_lambda_events::event::apigw::ApiGatewayProxyRequest;
 use bytes::Bytes;
 use gateway_lambda::Host;
 use http::request::Parts;
 use http_body_util::{Either, Full};
-use lambda_http::request::LambdaRequest;
+use lambda_http::{RequestExt, request::LambdaRequest};
 
 use crate::{
     event::{self, Platform},
@@ -39,6 +39,8 @@ pub struct Api {
 struct Target {
     function: Function,
     authorized: bool,
+    /// How long the function may run.
+    timeout: Duration,
 }
 
 /// Why no function answers, and what the authorizer said of the caller if it spoke.
@@ -67,7 +69,8 @@ impl Api {
             let function = Function::named(&route.function).ok_or_else(|| {
                 format!("{}: this version of modelswitch has no function `{}`", route.path, route.function)
             })?;
-            router.add(route.method, &route.path, Target { function, authorized: route.authorized })?;
+            let timeout = template.timeouts.get(&route.function).copied().unwrap_or_default();
+            router.add(route.method, &route.path, Target { function, authorized: route.authorized, timeout })?;
         }
         Ok(Self {
             router,
@@ -117,11 +120,14 @@ impl Api {
         if event::is_too_large(&body) {
             return Err(Kind::RequestTooLarge.into());
         }
-        let platform =
-            Platform { request_id, at: self.host.clock.now(), address: &self.address, resource: found.resource };
+        let at = self.host.clock.now();
+        let platform = Platform { request_id, at, address: &self.address, resource: found.resource };
         let caller = policy.as_ref().map(|policy| (policy.principal.as_str(), &policy.context));
         let event: ApiGatewayProxyRequest = event::proxy_event(parts, body, found.parameters, caller, platform);
         let request: lambda_http::Request = LambdaRequest::ApiGatewayV1(event).into();
+        let mut context = lambda_http::Context::default();
+        context.deadline = at.plus_ms(u64::try_from(found.target.timeout.as_millis()).unwrap_or(u64::MAX)).0;
+        let request = request.with_lambda_context(context);
         Ok(self.functions.invoke(&self.host, found.target.function, request).await)
     }
 

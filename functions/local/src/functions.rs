@@ -1,7 +1,7 @@
 //! Every function of the template, linked into this process: the code that Lambda runs, called as Lambda calls it.
 
 use aws_lambda_events::event::apigw::{ApiGatewayCustomAuthorizerRequest, ApiGatewayCustomAuthorizerResponse};
-use gateway_lambda::{Body, Host, answer};
+use gateway_lambda::{Body, Host, answer, caught};
 use gateway_store::{Configuration, Store};
 use gateway_upstream::Upstream;
 
@@ -139,11 +139,13 @@ impl Functions {
         let outcome = match function {
             Scheduled::HoldExpirer => {
                 let app = hold_expirer::App { store: self.store.clone() };
-                hold_expirer::handle(&app, host.clock.now()).await
+                caught(hold_expirer::handle(&app, host.clock.now())).await
             }
         };
-        if let Err(error) = outcome {
-            tracing::error!(?function, %error, "a scheduled function failed");
+        match outcome {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(?function, %error, "a scheduled function failed"),
+            Err(error) => tracing::error!(?function, %error, "a scheduled function failed"),
         }
     }
 
@@ -157,6 +159,7 @@ impl Functions {
         event: ApiGatewayCustomAuthorizerRequest,
     ) -> Result<ApiGatewayCustomAuthorizerResponse, String> {
         let app = authorizer::App { store: self.store.clone(), clock: host.clock.clone() };
-        authorizer::authorize(&app, event).await.map_err(|refusal| refusal.to_string())
+        let authorized = caught(authorizer::authorize(&app, event)).await.map_err(|panic| panic.to_string())?;
+        authorized.map_err(|refusal| refusal.to_string())
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gateway_lambda::environment;
+use gateway_lambda::{environment, panics_to_log};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ use crate::{
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::read(arguments);
     // A gateway tells what it does; a command's report and its error are all that its user wants.
+    panics_to_log();
     logs(if matches!(cli.command, Command::Serve(_)) { "info" } else { "off" });
     let outcome = match cli.command {
         Command::Serve(serve) => run_server(serve, &cli.target, cli.json).await,

@@ -15,6 +15,9 @@ use serde_json::Value;
 /// The stack's name, of which the template makes the tables' names.
 pub const STACK_NAME: &str = "modelswitch";
 
+/// Lambda's timeout where nothing is said, in seconds.
+const LAMBDA_TIMEOUT_S: u64 = 3;
+
 /// The template of this version, for a binary that runs far from the checkout.
 const EMBEDDED: &str = include_str!("../../../template.yaml");
 
@@ -23,6 +26,8 @@ const EMBEDDED: &str = include_str!("../../../template.yaml");
 pub struct Template {
     /// Every route of the API.
     pub routes: Vec<Route>,
+    /// How long each function may run, by its folder.
+    pub timeouts: BTreeMap<String, Duration>,
     /// What runs by the clock.
     pub schedules: Vec<Schedule>,
     /// Who is asked before a route.
@@ -133,8 +138,10 @@ impl Template {
         }
         let document: Document = at("", document)?;
         let resources = &document.resources;
-        let (mut routes, mut schedules) = (Vec::new(), Vec::new());
+        let (mut routes, mut schedules, mut timeouts) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (id, function) in of_type::<FunctionProperties>(resources, "AWS::Serverless::Function")? {
+            let timeout_s = function.timeout.or(document.globals.function.timeout).unwrap_or(LAMBDA_TIMEOUT_S);
+            timeouts.insert(function.folder(), Duration::from_secs(timeout_s));
             for (event, trigger) in &function.events {
                 let place = format!("Resources.{id}.Properties.Events.{event}.Properties");
                 let (folder, properties) = (function.folder(), trigger.properties.clone());
@@ -157,14 +164,30 @@ impl Template {
             .into_iter()
             .map(|(id, properties)| table(&id, properties))
             .collect::<Result<_, _>>()?;
-        Ok(Self { routes, schedules, authorizer, gateway_responses, tables })
+        Ok(Self { routes, timeouts, schedules, authorizer, gateway_responses, tables })
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document {
+    #[serde(default)]
+    globals: Globals,
     resources: BTreeMap<String, Resource>,
+}
+
+/// What holds for every function that says nothing else.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct Globals {
+    #[serde(default)]
+    function: FunctionGlobals,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct FunctionGlobals {
+    timeout: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +203,7 @@ struct Resource {
 #[serde(rename_all = "PascalCase")]
 struct FunctionProperties {
     code_uri: String,
+    timeout: Option<u64>,
     #[serde(default)]
     events: BTreeMap<String, Trigger>,
 }

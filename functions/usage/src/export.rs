@@ -11,8 +11,9 @@ use crate::{App, Entries, list::UsageLine};
 
 const HEADER: &str =
     "id,created_at,model,provider,key_id,prompt_tokens,completion_tokens,cached_tokens,charged_amount,status\n";
-/// Pages read ahead of the client.
-const PAGES_AHEAD: usize = 2;
+/// The last line of an export that was cut short: a CSV has no place for an error, and a line that is not a record keeps a
+/// reader from taking the part for the whole.
+const CUT: &str = "error: the export was cut short, try again\n";
 
 pub(crate) async fn answer(
     app: &App,
@@ -23,31 +24,20 @@ pub(crate) async fn answer(
     if request.query("format").is_some_and(|format| format != "csv") {
         return Err(ApiError::invalid("format", "'format' must be csv"));
     }
-    let (sender, pieces) = mpsc::channel(PAGES_AHEAD);
-    let (app, account, record) = (app.clone(), caller.account.clone(), request.record.clone());
-    #[expect(clippy::disallowed_methods, reason = "the body ends when this task drops the sender, its last act")]
-    tokio::spawn(async move {
+    let (app, account) = (app.clone(), caller.account.clone());
+    let write = move |sender: mpsc::Sender<Bytes>| async move {
         let mut entries = Entries::new(&app.store, &account, &filter);
         let mut text = HEADER.to_owned();
-        loop {
-            if sender.send(Bytes::from(std::mem::take(&mut text))).await.is_err() {
-                break;
-            }
-            match entries.next().await {
-                Ok(Some(page)) => text.extend(page.into_iter().map(|entry| csv_line(&UsageLine::from(entry)))),
-                Ok(None) => break,
-                Err(error) => {
-                    record.failed(&error.into());
-                    // A CSV has no place for an error: a last line that is not a record keeps a reader from taking
-                    // the part for the whole.
-                    let _ = sender.send(Bytes::from_static(b"error: the export was cut short, try again\n")).await;
-                    break;
-                }
-            }
+        // A client that is gone needs no more.
+        while sender.send(Bytes::from(std::mem::take(&mut text))).await.is_ok() {
+            let Some(page) = entries.next().await? else { break };
+            text.extend(page.into_iter().map(|entry| csv_line(&UsageLine::from(entry))));
         }
-    });
+        Ok(())
+    };
     let disposition = HeaderValue::from_static("attachment; filename=\"usage.csv\"");
-    Ok(Response::pieces("text/csv; charset=utf-8", pieces).header(header::CONTENT_DISPOSITION, disposition))
+    Ok(Response::streamed("text/csv; charset=utf-8", request, CUT, write)
+        .header(header::CONTENT_DISPOSITION, disposition))
 }
 
 fn csv_line(line: &UsageLine) -> String {

@@ -3,6 +3,8 @@ use super::*;
 const SMALL: &str = r#"
 Parameters:
   Ttl: { Type: Number, Default: 7 }
+Globals:
+  Function: { Timeout: 29 }
 Resources:
   Api:
     Type: AWS::Serverless::Api
@@ -25,6 +27,7 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: functions/models/
+      Timeout: 900
       Events:
         Show: { Type: Api, Properties: { RestApiId: !Ref Api, Path: "/v1/models/{id+}", Method: get } }
         Rest: { Type: Api, Properties: { Path: /, Method: ANY, Auth: { Authorizer: NONE } } }
@@ -58,6 +61,8 @@ fn routes_authorizer_responses_and_tables_are_read() {
     assert_eq!(template.schedules, [Schedule { function: "models".into(), every: Duration::from_secs(60) }]);
     assert_eq!(template.authorizer.function, "authorizer");
     assert_eq!(template.authorizer.ttl_ms, 7000);
+    let seconds = |function: &str| template.timeouts[function].as_secs();
+    assert_eq!((seconds("models"), seconds("authorizer")), (900, 29), "its own, or everybody's");
     let validation = template.authorizer.validation.unwrap();
     assert!(validation.is_match("ms-abc") && !validation.is_match("ms-abc "), "the whole header must match");
     let unauthorized = &template.gateway_responses["UNAUTHORIZED"];

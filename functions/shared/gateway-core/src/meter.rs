@@ -36,6 +36,8 @@ pub struct StreamEnd {
     pub generated: Generated,
     /// Why it failed, fit for a log: no provider's text is in it.
     pub error: Option<String>,
+    /// It is we who ended it before it was finished: what was generated until then is sold.
+    pub cut: bool,
 }
 
 /// What is to be paid for.
@@ -45,6 +47,8 @@ pub enum Due {
     Nothing,
     /// What the provider counted.
     Counted(Usage),
+    /// What the provider counted before it was cut off, and whatever more was generated.
+    Partly(Usage),
     /// What was sent and generated; the provider did not count.
     Uncounted,
 }
@@ -52,11 +56,13 @@ pub enum Due {
 impl StreamEnd {
     /// What is to be paid for.
     pub fn due(&self) -> Due {
+        let failed = !self.finished || self.error.is_some();
         match self.usage {
-            _ if !self.finished || self.error.is_some() => Due::Nothing,
+            _ if failed && !self.cut => Due::Nothing,
             None if self.blank => Due::Nothing,
             Some(usage) if self.blank && usage.all_output() == 0 => Due::Nothing,
             None => Due::Uncounted,
+            Some(usage) if failed => Due::Partly(usage),
             Some(usage) => Due::Counted(usage),
         }
     }
@@ -327,7 +333,7 @@ impl Seen {
     fn end(self, choices: u64, chat: bool) -> StreamEnd {
         let finished = self.error.is_none() && (self.done || self.finish_reasons >= choices);
         let blank = chat && self.finish_reasons == 0 && self.generated.bytes() == 0;
-        StreamEnd { usage: self.usage, finished, blank, generated: self.generated, error: self.error }
+        StreamEnd { usage: self.usage, finished, blank, generated: self.generated, error: self.error, cut: false }
     }
 }
 

@@ -5,25 +5,33 @@
 //! line. This crate knows no table, no provider and no rule of money.
 
 mod clock;
+mod deadline;
+mod invocation;
 mod metrics;
 mod paging;
+mod panics;
 mod record;
 mod request;
 mod response;
 mod start;
+mod stream;
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::future::Future;
 
-use futures_util::FutureExt;
 use gateway_core::error::ApiError;
+use tokio_util::sync::CancellationToken;
 
 pub use clock::{Clock, Elapsed};
+pub use deadline::Deadline;
 pub use metrics::{METRICS, NAMESPACE, SETS, STACK};
 pub use paging::Paging;
+pub use panics::{Panicked, caught, panics_to_log};
 pub use record::Record;
 pub use request::{Caller, Request};
 pub use response::{Body, Response};
-pub use start::{StartError, environment, logs_to_stdout, required, run_buffered, run_events, run_streaming};
+pub use start::{
+    StartError, environment, logs_to_stdout, required, run_authorizer, run_buffered, run_events, run_streaming,
+};
 pub use tokio_util::task::TaskTracker;
 
 /// What a process that hosts functions lends to each request.
@@ -33,12 +41,14 @@ pub struct Host {
     pub clock: Clock,
     /// Every request that is not finished, its settlement included: wait for it before the process ends.
     pub running: TaskTracker,
+    /// Cancelled when the process is to end: what takes long is cut off and settled.
+    pub stopping: CancellationToken,
 }
 
 impl Host {
     /// A host with this clock.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, running: TaskTracker::new() }
+        Self { clock, running: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 }
 
@@ -53,20 +63,21 @@ where
     F: Future<Output = Result<Response, ApiError>>,
 {
     let request = Request::of_event(host, function, event);
-    let record = request.record.clone();
-    // Boxed: a handler's future is kilobytes that would be moved, and a type too deep for the compiler's layout queries.
-    let outcome = AssertUnwindSafe(Box::pin(async { handler(request).await })).catch_unwind().await;
-    let response = match outcome {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
-            record.failed(&error);
-            Response::error(&error)
+    let (record, deadline) = (request.record.clone(), request.deadline.clone());
+    let outcome = tokio::select! {
+        biased;
+        outcome = caught(async { handler(request).await }) => {
+            outcome.unwrap_or_else(|panic| Err(ApiError::internal(panic.to_string())))
         }
-        Err(_) => {
-            let error = ApiError::internal("the handler panicked");
-            record.failed(&error);
-            Response::error(&error)
-        }
+        // What it holds expires.
+        () = deadline.passed() => Err(Deadline::error()),
     };
+    let response = outcome.unwrap_or_else(|error| {
+        record.failed(&error);
+        Response::error(&error)
+    });
     response.finish(record)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use lambda_http::{RequestExt, aws_lambda_events::apigw::ApiGatewayProxyRequestContext, request::RequestContext};
 use serde::de::DeserializeOwned;
 
-use crate::{Host, Record};
+use crate::{Deadline, Host, Record, invocation};
 use gateway_core::moment::UnixMs;
 
 /// Who calls: what the authorizer found behind the key. Ids alone, for they never go stale harmfully.
@@ -45,6 +45,8 @@ pub struct Request {
     pub body: Bytes,
     /// What is known of the request so far.
     pub record: Record,
+    /// Until when it may run.
+    pub deadline: Deadline,
     caller: Option<Caller>,
 }
 
@@ -66,7 +68,10 @@ impl Request {
             .zip(field("key").and_then(KeyId::parse))
             .map(|(account, key)| Caller { account, key });
         let resource = context.resource_path.clone().unwrap_or_default();
-        let record = Record::new(id.clone(), platform_id, function, caller.clone(), host.running.token());
+        let running = invocation::running().unwrap_or_else(|| host.running.clone());
+        let record = Record::new(id.clone(), platform_id, function, caller.clone(), running.token());
+        let deadline = event.lambda_context_ref().map_or(0, |context| context.deadline);
+        let deadline = Deadline::new(host.clock.clone(), deadline, host.stopping.clone());
         let pairs = |map: &lambda_http::aws_lambda_events::query_map::QueryMap| {
             map.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
         };
@@ -80,7 +85,7 @@ impl Request {
             _ => Bytes::new(),
         };
         let (method, headers) = (parts.method, parts.headers);
-        Self { id, at, method, path, resource, path_parameters, query, headers, body, record, caller }
+        Self { id, at, method, path, resource, path_parameters, query, headers, body, record, deadline, caller }
     }
 
     /// Who calls.

@@ -57,7 +57,7 @@ impl Response {
     }
 
     /// Bytes of this content type as they come.
-    pub fn pieces(content_type: &'static str, pieces: mpsc::Receiver<Bytes>) -> Self {
+    pub(crate) fn pieces(content_type: &'static str, pieces: mpsc::Receiver<Bytes>) -> Self {
         Self::of(200, content_type, Content::Pieces(pieces))
     }
 

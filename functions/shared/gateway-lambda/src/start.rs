@@ -2,15 +2,20 @@
 
 use std::{convert::Infallible, fmt::Display, future::Future};
 
-use gateway_core::error::ApiError;
+use gateway_core::error::{ApiError, ErrorCode};
 use lambda_http::{
-    service_fn,
+    Service, service_fn,
     tracing::{level_filters::LevelFilter, subscriber::util::SubscriberInitExt},
 };
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Clock, Elapsed, Host, Request, Response, answer, metrics};
+use crate::{
+    Body, Clock, Deadline, Elapsed, Host, METRICS, Request, Response, answer,
+    invocation::WholeInvocations,
+    metrics,
+    panics::{caught, panics_to_log},
+};
 
 /// The process can't serve.
 pub type StartError = lambda_http::Error;
@@ -30,14 +35,15 @@ pub fn required(name: &str) -> Result<String, StartError> {
 }
 
 /// Sends log lines to standard output: with metrics where the template names the stack that they are of, else in the
-/// format that the platform asks for.
+/// format that the platform asks for. A panic is a line too.
 pub fn logs_to_stdout() {
+    panics_to_log();
     let Some(stack) = environment("STACK_NAME") else { return lambda_http::tracing::init_default_subscriber() };
     let level = environment("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     metrics::subscriber(stack, level, Clock::system(), std::io::stdout).init();
 }
 
-/// Serves one route's events with whole answers, for ever.
+/// Serves one route's events with whole answers, until the process is to end.
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
@@ -47,14 +53,12 @@ where
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let host = Host::new(Clock::system());
-    lambda_http::run_concurrent(service_fn(move |event| {
-        let (host, handler) = (host.clone(), handler.clone());
-        async move { Ok::<_, Infallible>(answer(&host, function, event, handler).await) }
-    }))
-    .await
+    let service = route(&host, function, handler);
+    let runtime = lambda_http::runtime_concurrent(service).layer(TracingLayer::new());
+    until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
 }
 
-/// Serves one route's events with answers that stream, for ever.
+/// Serves one route's events with answers that stream, until the process is to end.
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
@@ -64,15 +68,33 @@ where
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let host = Host::new(Clock::system());
-    lambda_http::run_with_streaming_response_concurrent(service_fn(move |event| {
-        let (host, handler) = (host.clone(), handler.clone());
-        async move { Ok::<_, Infallible>(answer(&host, function, event, handler).await) }
-    }))
-    .await
+    let service = route(&host, function, handler);
+    let runtime = lambda_http::streaming_runtime_concurrent(service).layer(TracingLayer::new());
+    until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
 }
 
-/// Serves a function's events that are no HTTP requests, for ever. An error fails the invocation, which is how the
-/// platform gets to know of it.
+/// The service that answers one route's events.
+fn route<H, F>(
+    host: &Host,
+    function: &'static str,
+    handler: H,
+) -> impl Service<lambda_http::Request, Response = http::Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    let host = host.clone();
+    service_fn(move |event| {
+        let (host, handler) = (host.clone(), handler.clone());
+        async move { Ok::<_, Infallible>(answer(&host, function, event, handler).await) }
+    })
+}
+
+/// Serves a function's events that are no HTTP requests, until the process is to end. An error fails the invocation, which
+/// is how the platform gets to know of it.
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
@@ -84,16 +106,119 @@ where
     H: Fn(E) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<A, X>> + Send + 'static,
 {
-    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<E>| {
-        let handler = handler.clone();
+    let log = move |id: &str, error: Option<&Failed>, duration_ms: u64| {
+        let error = error.map(Failed::message);
+        tracing::info!(platform_request_id = id, function, duration_ms, error, "event");
+    };
+    run_handler(log, handler).await
+}
+
+/// Serves an authorizer's events, until the process is to end. API Gateway reads an error's text, and it is the handler's
+/// own: a panic's is another, so that it is our failure and never the client's.
+///
+/// # Errors
+/// The runtime's own, when its API can't be reached.
+pub async fn run_authorizer<E, A, X, H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+where
+    E: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+    X: Display,
+    H: Fn(E) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<A, X>> + Send + 'static,
+{
+    // What the handler finds it counts itself.
+    let log = move |id: &str, error: Option<&Failed>, duration_ms: u64| {
+        if let Some(Failed::Ours(cause)) = error {
+            let code = ErrorCode::InternalError.row().2;
+            tracing::error!(
+                target: METRICS, errors = 1, error = code, platform_request_id = id, function, duration_ms, cause, "event"
+            );
+        }
+    };
+    run_handler(log, handler).await
+}
+
+/// Why an event was not handled.
+enum Failed {
+    /// What the handler says.
+    Handler(String),
+    /// It panicked, or ran out of time.
+    Ours(String),
+}
+
+impl Failed {
+    fn message(&self) -> &str {
+        let (Self::Handler(message) | Self::Ours(message)) = self;
+        message
+    }
+}
+
+async fn run_handler<E, A, X, H, F>(
+    log: impl Fn(&str, Option<&Failed>, u64) + Clone + Send + 'static,
+    handler: H,
+) -> Result<(), StartError>
+where
+    E: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+    X: Display,
+    H: Fn(E) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<A, X>> + Send + 'static,
+{
+    let host = Host::new(Clock::system());
+    let (clock, stopping) = (host.clock.clone(), host.stopping.clone());
+    let service = service_fn(move |event: LambdaEvent<E>| {
+        let (log, handler) = (log.clone(), handler.clone());
+        let deadline = Deadline::new(clock.clone(), event.context.deadline, stopping.clone());
         async move {
             let elapsed = Elapsed::start();
-            // Boxed: a handler's future is too deep a type for the compiler's layout queries.
-            let outcome = Box::pin(handler(event.payload)).await.map_err(|error| error.to_string());
-            let (error, duration_ms) = (outcome.as_ref().err(), elapsed.ms());
-            tracing::info!(platform_request_id = event.context.request_id, function, duration_ms, error, "event");
-            outcome
+            let outcome = tokio::select! {
+                biased;
+                outcome = caught(async { handler(event.payload).await }) => match outcome {
+                    Ok(handled) => handled.map_err(|error| Failed::Handler(error.to_string())),
+                    Err(panic) => Err(Failed::Ours(panic.to_string())),
+                },
+                () = deadline.passed() => Err(Failed::Ours("it took too long".to_owned())),
+            };
+            log(&event.context.request_id, outcome.as_ref().err(), elapsed.ms());
+            outcome.map_err(|failed| failed.message().to_owned())
         }
-    }))
-    .await
+    });
+    let runtime = Runtime::new(service).layer(TracingLayer::new());
+    until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
+}
+
+/// Runs until the platform's SIGTERM. Then no more is asked for, and what runs is cut off and settled.
+///
+/// Lambda sends one only where an extension is registered, and kills 300 ms (an internal one) or 2 s (an external one)
+/// after it. It does so between invocations, and then there is nothing to finish: an invocation ends when its work has. So
+/// we register no extension, which each start would have to wait for; but where the signal comes all the same, from an
+/// extension of the operator's, from Managed Instances or from a container, it is heeded.
+async fn until_stopped(host: &Host, running: impl Future<Output = Result<(), StartError>>) -> Result<(), StartError> {
+    let stopped = async {
+        terminated().await;
+        tracing::info!(running = host.running.len(), "the process is to end");
+        host.stopping.cancel();
+        host.running.close();
+        host.running.wait().await;
+        Ok(())
+    };
+    // What runs goes on beside the waiting for it.
+    tokio::select! {
+        ended = running => ended,
+        ended = stopped => ended,
+    }
+}
+
+/// Waits for SIGTERM.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM can't be heeded");
+            std::future::pending().await
+        }
+    }
 }

@@ -14,9 +14,9 @@ use gateway_core::{
     money::Nanos,
     offer::{self, Offer, Order},
     routing,
-    usage::Metered,
+    usage::{Metered, Usage},
 };
-use gateway_lambda::{Clock, Record, Request, Response, StartError};
+use gateway_lambda::{Clock, Deadline, Record, Request, Response, StartError, caught};
 use gateway_store::{Configuration, HoldOutcome, HoldRequest, PlacedHold, Secrets, Store, StoreError, Tables};
 use gateway_upstream::{Credentials, ProviderStream, Source, Timeouts, Upstream, UpstreamError, relay};
 
@@ -92,7 +92,8 @@ impl App {
         let whole = offer::offers(endpoints, &*order);
         let (hold, offers) = self.place(wanted, whole, &order).await?;
         request.record.counted(hold.rate);
-        Ok((Held { store: self.store.clone(), hold, order, record: request.record.clone() }, offers))
+        let (store, record, deadline) = (self.store.clone(), request.record.clone(), request.deadline.clone());
+        Ok((Held { store, hold, order, record, deadline }, offers))
     }
 
     /// One write in nearly every case. Only what that refuses for want of funds is looked at again.
@@ -171,14 +172,24 @@ pub struct Held {
     hold: PlacedHold,
     order: Arc<dyn Order>,
     record: Record,
+    deadline: Deadline,
 }
 
 impl Held {
-    /// Goes on with what a provider answered, or gives the funds back.
+    /// Goes on with what a provider answers, or gives the funds back. One that is still silent when the request runs out of
+    /// time is cut off.
     ///
     /// # Errors
     /// The providers' failure.
-    pub async fn answered<T>(self, outcome: Result<(&Offer, T), UpstreamError>) -> Result<(Bill, T), ApiError> {
+    pub async fn answered<T>(
+        self,
+        asked: impl Future<Output = Result<(&Offer, T), UpstreamError>>,
+    ) -> Result<(Bill, T), ApiError> {
+        let outcome = tokio::select! {
+            biased;
+            outcome = asked => outcome,
+            () = self.deadline.near() => Err(UpstreamError::OutOfTime),
+        };
         match outcome {
             Ok((offer, answer)) => {
                 self.record.served_by(&offer.endpoint.model.id, &offer.endpoint.provider.name);
@@ -220,6 +231,12 @@ impl Bill {
         match end.due() {
             Due::Nothing => None,
             Due::Counted(usage) => Some(Metered { usage, estimated: false }),
+            Due::Partly(counted) => {
+                // Some count all along, some say a word at the beginning.
+                let about = tokenizer::estimated(&self.offer, &self.held.order, end.generated).await;
+                let usage = Usage { output: counted.output.max(about.output), ..counted };
+                Some(Metered { usage, estimated: true })
+            }
             Due::Uncounted => {
                 let usage = tokenizer::estimated(&self.offer, &self.held.order, end.generated).await;
                 Some(Metered { usage, estimated: true })
@@ -231,17 +248,26 @@ impl Bill {
     pub fn stream(self, stream: ProviderStream, include_usage: bool, choices: u64) -> Response {
         let (prices, markup) = (self.offer.endpoint.prices.clone(), self.offer.endpoint.model.markup);
         let meter = StreamMeter::new(include_usage, choices, prices, markup);
-        let relay = relay(stream, meter, move |end| self.end(end));
+        let deadline = self.held.deadline.clone();
+        let cut = async move { deadline.near().await };
+        let relay = relay(stream, meter, cut, move |end, failure| self.end(end, failure));
         // The task holds the request's record, so the host counts the request as running until it is settled.
         Response::events(relay.frames)
     }
 
-    async fn end(self, end: StreamEnd) {
-        if let Some(why) = &end.error {
-            self.held.record.failed(&UpstreamError::mid_stream(why.clone()).into());
+    async fn end(self, end: StreamEnd, failure: Option<UpstreamError>) {
+        let record = self.held.record.clone();
+        if let Some(failure) = failure {
+            record.failed(&failure.into());
         }
-        if let Err(error) = self.settle(end).await {
-            self.held.record.failed(&error.into());
+        match caught(self.settle(end)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => record.failed(&error.into()),
+            // The hold's expiry sees to the rest.
+            Err(panic) => {
+                record.unsettled();
+                record.failed(&ApiError::internal(panic.to_string()));
+            }
         }
     }
 }

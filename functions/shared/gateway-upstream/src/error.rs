@@ -65,6 +65,12 @@ pub enum UpstreamError {
         /// To do what.
         what: &'static str,
     },
+    /// The request may not run longer here, whatever the provider does. No other is asked.
+    #[error("the request ran out of time")]
+    OutOfTime,
+    /// Our own code panicked.
+    #[error("the relay panicked")]
+    Panicked,
 }
 
 /// A provider's message. It may quote the prompt, so Debug does not show it.
@@ -78,14 +84,9 @@ impl std::fmt::Debug for Message {
 }
 
 impl UpstreamError {
-    /// A stream that had begun and did not end well.
-    pub fn mid_stream(what: String) -> Self {
-        Self::Failed { provider: "the provider".to_owned(), what }
-    }
-
-    /// Whether another provider may do better: yes, unless the request itself is at fault.
+    /// Whether another provider may do better: yes, unless the request itself, or we, are at fault.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Rejected { .. })
+        !matches!(self, Self::Rejected { .. } | Self::OutOfTime | Self::Panicked)
     }
 
     /// The same without `secret`, should the provider have quoted it.
@@ -150,6 +151,9 @@ impl From<UpstreamError> for ApiError {
             UpstreamError::TimedOut { provider, what } => {
                 Self::new(ErrorCode::UpstreamTimeout, format!("The provider {provider} took too long: {what}."))
             }
+            UpstreamError::OutOfTime => Self::new(ErrorCode::UpstreamTimeout, "The request took too long."),
+            // The log's cause is set below.
+            UpstreamError::Panicked => Self::internal(String::new()),
         };
         Self { cause, ..answer }
     }

@@ -37,7 +37,7 @@ async fn streamed(mut body: Value) -> (Vec<Value>, usage::Usage) {
     let (_, stream) = upstream.stream(&request_id(), &endpoints, "chat/completions", body).await.unwrap();
     let (sender, end) = tokio::sync::oneshot::channel();
     let meter = StreamMeter::new(true, 1, Prices::default(), Markup::default());
-    let mut relay = relay(stream, meter, async move |end| sender.send(end).unwrap());
+    let mut relay = relay(stream, meter, std::future::pending(), async move |end, _| sender.send(end).unwrap());
     let mut text = String::new();
     while let Some(bytes) = relay.frames.recv().await {
         text.push_str(std::str::from_utf8(&bytes).unwrap());

@@ -1,3 +1,6 @@
+use std::future::pending;
+
+use futures_util::StreamExt;
 use gateway_core::{
     meter::Due,
     pricing::{Markup, Prices},
@@ -42,14 +45,24 @@ async fn relayed(pieces: Vec<Sent>) -> (String, StreamEnd) {
 }
 
 async fn run(stream: ProviderStream) -> (String, StreamEnd) {
+    let (text, end, _) = run_until(stream, pending()).await;
+    (text, end)
+}
+
+/// The same until `cut`, and why it ended if not well.
+async fn run_until(
+    stream: ProviderStream,
+    cut: impl Future<Output = ()> + Send + 'static,
+) -> (String, StreamEnd, Option<UpstreamError>) {
     let (settled, end) = oneshot::channel();
-    let mut relay = relay(stream, meter(), async move |end| settled.send(end).unwrap());
+    let mut relay = relay(stream, meter(), cut, async move |end, failure| settled.send((end, failure)).unwrap());
     let mut text = String::new();
     while let Some(bytes) = relay.frames.recv().await {
         text.push_str(std::str::from_utf8(&bytes).unwrap());
     }
     relay.task.await.unwrap();
-    (text, end.await.unwrap())
+    let (end, failure) = end.await.unwrap();
+    (text, end, failure)
 }
 
 /// The code and message of the last frame, which must be an error that OpenAI's SDKs raise on.
@@ -76,7 +89,7 @@ async fn the_client_s_stream_ends_only_after_everything_is_settled() {
     [ROLE, WORD, FINISH, USAGE, DONE].into_iter().for_each(|frame| sender.send(sent(frame)).unwrap());
     drop(sender);
     let (settle, may_settle) = oneshot::channel::<()>();
-    let mut relay = relay(stream, meter(), async move |_| may_settle.await.unwrap());
+    let mut relay = relay(stream, meter(), pending(), async move |_, _| may_settle.await.unwrap());
     let mut last = Bytes::new();
     while last != DONE {
         last = relay.frames.recv().await.unwrap();
@@ -92,7 +105,7 @@ async fn the_client_s_stream_ends_only_after_everything_is_settled() {
 async fn a_client_that_leaves_changes_nothing_about_what_is_settled() {
     let (sender, stream) = provider();
     let (settled, end) = oneshot::channel();
-    let relay = relay(stream, meter(), async move |end| settled.send(end).unwrap());
+    let relay = relay(stream, meter(), pending(), async move |end, _| settled.send(end).unwrap());
     sender.send(sent(WORD)).unwrap();
     drop(relay.frames);
     let many = (0..100).map(|_| WORD).chain([FINISH, USAGE, DONE]);
@@ -107,7 +120,7 @@ async fn a_client_that_leaves_changes_nothing_about_what_is_settled() {
 #[tokio::test(start_paused = true)]
 async fn silence_is_filled_with_comments_between_frames() {
     let (sender, stream) = provider();
-    let mut relay = relay(stream, meter(), async |_| {});
+    let mut relay = relay(stream, meter(), pending(), async |_, _| {});
     sender.send(sent(WORD)).unwrap();
     assert_eq!(relay.frames.recv().await.unwrap(), WORD);
     let (half, rest) = FINISH.split_at(20);
@@ -148,7 +161,7 @@ async fn a_provider_may_take_longer_for_its_first_byte() {
 async fn a_client_that_takes_nothing_for_minutes_is_gone_and_the_stream_is_settled() {
     let (sender, stream) = provider();
     let (settled, end) = oneshot::channel();
-    let relay = relay(stream, meter(), async move |end| settled.send(end).unwrap());
+    let relay = relay(stream, meter(), pending(), async move |end, _| settled.send(end).unwrap());
     (0..100).map(|_| WORD).chain([FINISH, USAGE]).for_each(|frame| sender.send(sent(frame)).unwrap());
     drop(sender);
     relay.task.await.unwrap();
@@ -187,4 +200,55 @@ async fn a_connection_that_dies_after_the_end_is_no_failure() {
     let (text, end) = relayed(vec![sent(WORD), sent(FINISH), sent(USAGE), cut]).await;
     assert_eq!(text, [WORD, FINISH].concat());
     assert!(end.finished && end.error.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_runs_out_of_time_is_cut_told_so_and_what_was_counted_or_generated_is_due() {
+    for (frames, due) in [
+        (vec![ROLE, WORD], Due::Uncounted),
+        (vec![ROLE, WORD, USAGE], Due::Partly(Usage { input: 3, output: 1, ..Usage::default() })),
+        (vec![ROLE], Due::Nothing),
+    ] {
+        let (sender, stream) = provider();
+        frames.into_iter().for_each(|frame| sender.send(sent(frame)).unwrap());
+        let (text, end, failure) = run_until(stream, crate::scripted::others_run()).await;
+        assert!(sender.is_closed(), "the provider was told");
+        assert_eq!(last_error(&text), ("upstream_timeout".to_owned(), "The request took too long.".to_owned()));
+        assert_eq!((end.due(), failure), (due, Some(UpstreamError::OutOfTime)));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_finished_when_time_runs_out_is_no_failure() {
+    let (sender, stream) = provider();
+    [WORD, FINISH, USAGE].into_iter().for_each(|frame| sender.send(sent(frame)).unwrap());
+    let (text, end, failure) = run_until(stream, crate::scripted::others_run()).await;
+    assert_eq!(text, [WORD, FINISH].concat());
+    assert_eq!((end.due(), failure), (Due::Counted(Usage { input: 3, output: 1, ..Usage::default() }), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_does_not_keep_a_stream_beyond_its_time() {
+    let (sender, stream) = provider();
+    let (settled, end) = oneshot::channel();
+    (0..100).for_each(|_| sender.send(sent(WORD)).unwrap());
+    let before = Instant::now();
+    let cut = tokio::time::sleep(Duration::from_secs(10));
+    let relay = relay(stream, meter(), cut, async move |end, _| settled.send(end).unwrap());
+    assert_eq!(end.await.unwrap().due(), Due::Uncounted);
+    assert_eq!(before.elapsed(), Duration::from_secs(10), "settled at once");
+    relay.task.await.unwrap();
+    assert_eq!(before.elapsed(), Duration::from_secs(10) + LAST_WORD);
+    drop(relay.frames);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_midst_ends_the_stream_with_our_error_and_costs_nothing() {
+    let body = futures_util::stream::iter([sent(WORD)]).chain(futures_util::stream::poll_fn(|_| panic!("the prompt")));
+    let response = http::Response::new(reqwest::Body::wrap_stream(body));
+    let stream = ProviderStream::of_response("lab", response.into(), IDLE, IDLE);
+    let (text, end, failure) = run_until(stream, pending()).await;
+    assert!(text.starts_with(WORD) && !text.contains("prompt"), "{text}");
+    assert_eq!(last_error(&text).0, "internal_error");
+    assert_eq!((end.due(), failure), (Due::Nothing, Some(UpstreamError::Panicked)));
 }
