@@ -133,7 +133,7 @@ impl Provider {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's server runs until its runtime ends")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
@@ -162,7 +162,7 @@ fn default_reply(seen: &Seen) -> Reply {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
+pub(crate) async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
     let head_end = loop {
