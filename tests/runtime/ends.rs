@@ -21,7 +21,7 @@ async fn a_request_that_would_be_ended_at_the_platform_s_deadline_is_answered_50
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_to_end_cuts_its_streams_off_settles_them_and_asks_for_nothing_more() {
+async fn a_process_that_is_to_end_cuts_its_streams_off_and_settles_them() {
     let mut scene = Scene::start(Function::Chat, 1).await;
     scene.provider.will(Reply::HungStream(chat_stream(&["Hello", " there"], 11, 2)[..2].to_vec()));
     let mut stream = scene.stream("one");
@@ -32,11 +32,24 @@ async fn a_process_that_is_to_end_cuts_its_streams_off_settles_them_and_asks_for
 
     let (well, output) = scene.ended().await;
     assert!(well, "{output}");
-    assert_eq!(scene.api.asked_so_far(), 1);
     let [charged] = &scene.charged().await[..] else { panic!("{:?}", scene.journal.read()) };
     let metered = charged.served.as_ref().unwrap().metered;
     assert!(metered.estimated && metered.usage.output == 2, "{metered:?}");
     assert_eq!(request_line(&output)["error"], "upstream_timeout");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_to_end_asks_for_nothing_more_while_it_finishes() {
+    let mut scene = Scene::start(Function::ToldStreaming, 2).await;
+    let longer = scene.invoke("one", "hangs", Duration::from_secs(3));
+    let mut shorter = scene.invoke("two", "begins and hangs", LONG);
+    shorter.holds("begun").await;
+    scene.process.terminate();
+    assert_eq!(shorter.ended().await.text, "begun\ncut");
+    assert_eq!(longer.ended().await.status(), 504);
+    let (well, output) = scene.ended().await;
+    assert!(well, "{output}");
+    assert_eq!(scene.api.asked_so_far(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

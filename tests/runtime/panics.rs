@@ -35,7 +35,7 @@ async fn a_handler_that_panics_is_answered_and_logged_without_a_word_of_it_and_t
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_amid_a_stream_ends_it_with_the_word_that_says_so() {
     let scene = Scene::start(Function::ToldStreaming, 1).await;
-    let answer = scene.invoke("one", &format!("panics in its stream: {WORDS}"), LONG).ended().await;
+    let answer = scene.invoke("one", &format!("begins and panics: {WORDS}"), LONG).ended().await;
     assert_eq!((answer.status(), answer.text.as_str()), (200, "begun\ncut"));
     scene.api.asked(2).await;
     let output = scene.process.kill();

@@ -87,14 +87,15 @@ async fn chat() -> Result<chat_completions::App, StartError> {
     })
 }
 
-/// Does what the body says first: `panics`, `hangs`, `panics in its stream`, or nothing of the kind. The panics' messages
-/// hold the whole body, as a prompt would be in one.
+/// Does what the body says first: `panics`, `hangs`, `begins and panics`, `begins and hangs`, or nothing of the kind. The
+/// panics' messages hold the whole body, as a prompt would be in one.
 async fn told(request: Request) -> Result<Response, ApiError> {
     let body = String::from_utf8_lossy(&request.body).into_owned();
-    if body.starts_with("panics in its stream") {
+    if body.starts_with("begins") {
         return Ok(Response::streamed("text/plain", &request, "cut", |sender| async move {
             sender.send("begun\n".into()).await.unwrap();
-            panic!("{body}")
+            assert!(!body.starts_with("begins and panics"), "{body}");
+            std::future::pending().await
         }));
     }
     if body.starts_with("hangs") {
