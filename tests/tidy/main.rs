@@ -11,6 +11,7 @@
 //! - `gateway_responses`: what API Gateway answers by itself is a row of the error table.
 //! - `event_files`: every event is as the local gateway would make it; they are written here.
 //! - `events`: every event is one that API Gateway could have sent to its function.
+//! - `shared_state`: what outlives a request can't be spoiled by one.
 //! - `sources`: sizes, openings, words that must not be there, and no token anywhere.
 //! - `error_table`: the table itself, whole.
 //!
@@ -29,6 +30,7 @@ mod names;
 mod parameters;
 mod policies;
 mod routes;
+mod shared_state;
 mod sources;
 mod tables;
 mod template;

@@ -187,12 +187,13 @@ where
     until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
 }
 
-/// Runs until the platform's SIGTERM. Then no more is asked for, and what runs is cut off and settled.
+/// Runs until the platform's SIGTERM. Then no more is asked for, and what runs is cut off and settled; what is not by the
+/// time that the platform kills expires.
 ///
-/// Lambda sends one only where an extension is registered, and kills 300 ms (an internal one) or 2 s (an external one)
-/// after it. It does so between invocations, and then there is nothing to finish: an invocation ends when its work has. So
-/// we register no extension, which each start would have to wait for; but where the signal comes all the same, from an
-/// extension of the operator's, from Managed Instances or from a container, it is heeded.
+/// Lambda sends one only where an extension is registered, 500 ms before it kills (300 ms where an extension is a process
+/// of its own), and only between invocations: then there is nothing to finish, as an invocation ends when its work has. So
+/// we register none, which every start would wait for (`lambda_runtime::spawn_graceful_shutdown_handler` would). Where the
+/// signal comes all the same, by an operator's extension, on Managed Instances or in a container, it is heeded.
 async fn until_stopped(host: &Host, running: impl Future<Output = Result<(), StartError>>) -> Result<(), StartError> {
     let stopped = async {
         terminated().await;
