@@ -69,3 +69,20 @@ fn only_the_store_speaks_to_aws_and_only_upstream_to_providers() {
         }
     }
 }
+
+#[test]
+fn every_function_is_run_by_gateway_lambda_which_takes_many_events_at_once_and_ends_none_before_its_work() {
+    let packages = tree::packages();
+    for name in tree::functions() {
+        let package = packages.iter().find(|package| package.name == name).unwrap();
+        for runtime in ["lambda_http", "lambda_runtime"] {
+            assert!(!package.dependencies.contains(runtime), "{name} must not depend on {runtime}");
+        }
+        let main = tree::read(format!("{}/src/main.rs", package.folder));
+        assert_eq!(main.matches("gateway_lambda::run_").count(), 1, "{name}'s main");
+    }
+    let runs = tree::code("functions/shared/gateway-lambda/src");
+    let (concurrent, whole) = (".run_concurrent()", ".layer(WholeInvocations(");
+    assert!(runs.contains(concurrent) && !runs.contains(".run()"));
+    assert_eq!(runs.matches(concurrent).count(), runs.matches(whole).count());
+}

@@ -49,7 +49,8 @@ impl Deadline {
 
     /// What a request is told that ran out of time.
     pub(crate) fn error() -> ApiError {
-        ApiError::new(ErrorCode::UpstreamTimeout, "The request took too long.")
+        let cause = Some("the handler did not end in time".to_owned());
+        ApiError { cause, ..ApiError::new(ErrorCode::UpstreamTimeout, "The request took too long.") }
     }
 
     async fn before(&self, ms: u64) {

@@ -70,7 +70,10 @@ where
             outcome.unwrap_or_else(|panic| Err(ApiError::internal(panic.to_string())))
         }
         // What it holds expires.
-        () = deadline.passed() => Err(Deadline::error()),
+        () = deadline.passed() => {
+            record.late();
+            Err(Deadline::error())
+        }
     };
     let response = outcome.unwrap_or_else(|error| {
         record.failed(&error);

@@ -39,6 +39,7 @@ struct Facts {
     metered: Option<Metered>,
     cost: Option<Nanos>,
     unsettled: bool,
+    late: bool,
     error: Option<ErrorCode>,
     cause: Option<String>,
     rate: Option<RateStanding>,
@@ -48,7 +49,7 @@ impl Facts {
     /// Whether the answer was a 5xx, and a provider's: those are not our failures.
     fn answered_for_a_provider(&self) -> bool {
         let codes = [ErrorCode::UpstreamError, ErrorCode::UpstreamOverloaded, ErrorCode::UpstreamTimeout];
-        self.error.is_some_and(|code| codes.contains(&code) && code.status() == self.status)
+        !self.late && self.error.is_some_and(|code| codes.contains(&code) && code.status() == self.status)
     }
 }
 
@@ -98,6 +99,11 @@ impl Record {
         facts.error = Some(error.code);
         facts.cause.clone_from(&error.cause);
         facts.rate = error.rate.or(facts.rate);
+    }
+
+    /// It took too long in our own hands. The error's code is one that providers' failures have too.
+    pub(crate) fn late(&self) {
+        self.facts().late = true;
     }
 
     pub(crate) fn rate(&self) -> Option<RateStanding> {

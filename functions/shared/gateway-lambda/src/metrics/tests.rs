@@ -113,6 +113,17 @@ fn a_provider_s_failure_is_counted_as_one_only_where_the_client_got_a_5xx() {
 }
 
 #[test]
+fn a_request_that_hung_in_our_own_hands_is_no_provider_s_failure() {
+    let line = line_of(|record| {
+        record.late();
+        record.failed(&crate::Deadline::error());
+        record.answered(504);
+    });
+    assert_eq!((&line["error"], &line["errors"]), (&json!("upstream_timeout"), &json!(1)));
+    assert_eq!(line["provider_errors"], Value::Null, "and so its 504 is counted as ours");
+}
+
+#[test]
 fn a_request_that_could_not_be_charged_is_counted_and_one_that_went_well_is_no_error() {
     assert_eq!(line_of(crate::Record::unsettled)["settlement_failures"], 1);
     let well = line_of(|record| record.answered(200));
