@@ -6,4 +6,5 @@
 mod broken_off;
 mod ends;
 mod panics;
+mod panics_amid_the_books;
 mod scene;
