@@ -46,6 +46,7 @@ fn the_store_does_what_the_model_says_whatever_goes_wrong() {
 }
 
 /// A thread's part of the commands.
+#[expect(clippy::print_stdout, reason = "what fails is said before it is made shorter, which may take long")]
 fn stories(seed: u64, thread: u64) {
     let mut running = Running::start();
     let commands = if running.database.is_embedded() { COMMANDS } else { COMMANDS_FAR };
