@@ -9,7 +9,7 @@ import unittest
 
 from provider import CREDENTIAL
 from stack import NAME, Account, client, deploy, invoked, operator, provider, request, stack, streamed
-from toolchain import events
+from toolchain import events, eventually
 
 EMBEDDING = {"model": "text-embedding-3-small", "input": "Hello!", "encoding_format": "float"}
 CHAT = {"model": "modelswitch/echo", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -99,6 +99,18 @@ class Deployed(unittest.TestCase):
         self.assertEqual(headers["content-type"], "text/event-stream; charset=utf-8")
         self.assertTrue(body.endswith(b"data: [DONE]\n\n"), body)
         self.assertEqual(account.balance(), "4.99796")
+
+    def test_the_ledger_s_stream_calls_its_consumer_and_the_clock_its_function(self):
+        account = Account()
+        self.assertEqual(request("POST", "/v1/embeddings", account.proxy, EMBEDDING)[0], 200)
+        [mapping] = client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        self.assertTrue(mapping["FunctionArn"].endswith(f":{NAME}-usage-rollup:live"), mapping)
+        last = lambda: client("lambda").get_event_source_mapping(UUID=mapping["UUID"])["LastProcessingResult"]
+        self.assertTrue(eventually(lambda: last().startswith("OK")), last())
+        [rule] = client("events").list_rules()["Rules"]
+        [target] = client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        self.assertTrue(target["Arn"].endswith(f":{NAME}-hold-expirer:live"), target)
+        self.assertEqual((rule["ScheduleExpression"], rule["State"]), ("rate(5 minutes)", "ENABLED"))
 
     def test_the_stream_s_consumer_and_the_clock_s_function_run_and_the_statistics_follow(self):
         account = Account()

@@ -103,14 +103,9 @@ class Server:
 
     def wait(self, ready, seconds=120):
         """Asks `ready` until it says yes; the server may not end before."""
-        pause = threading.Event()
-        for _ in range(seconds * 20):
-            if self.process.poll() is not None:
-                break
-            if ready():
-                return
-            pause.wait(0.05)
-        raise AssertionError(f"{self.name} is not ready:\n{self.tail()}")
+        ended = lambda: self.process.poll() is not None
+        if not eventually(lambda: ended() or ready(), seconds) or ended():
+            raise AssertionError(f"{self.name} is not ready:\n{self.tail()}")
 
     def tail(self):
         return self.log.read_text(errors="replace")[-4000:]
@@ -123,6 +118,16 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def eventually(holds, seconds=120):
+    """Whether this holds, now or some time later. The time is for a machine that has much else to do."""
+    pause = threading.Event()
+    for _ in range(seconds * 20):
+        if holds():
+            return True
+        pause.wait(0.05)
+    return False
 
 
 def listens(port):
