@@ -12,8 +12,8 @@ fn settings(json: &str) -> Settings {
 async fn stored_settings_hold_within_a_minute_and_broken_ones_never() {
     let gateway = TestGateway::start().await;
     let (store, start) = (gateway.store(), gateway.clock().now());
-    let configuration = Configuration::stored(store.clone(), start).await.unwrap();
-    let served = async |after_ms: u64| configuration.catalogue(start.plus_ms(after_ms)).await.models().len();
+    let configuration = Configuration::stored(store.clone());
+    let served = async |after_ms: u64| configuration.catalogue(start.plus_ms(after_ms)).await.unwrap().models().len();
     assert_eq!(served(0).await, 0, "without settings nothing is served");
     store.settings_put(&settings(r#"{"providers":{"modelswitch":{}}}"#)).await.unwrap();
     assert_eq!(served(59_999).await, 0);
@@ -21,10 +21,16 @@ async fn stored_settings_hold_within_a_minute_and_broken_ones_never() {
     // An alias of nothing is no catalogue: the one there is stays, and the next read tries again.
     store.settings_put(&settings(r#"{"models":{"a":{"alias_of":"nothing"}}}"#)).await.unwrap();
     assert_eq!(served(120_000).await, 1);
-    assert!(Configuration::stored(store.clone(), start).await.is_err(), "a process does not start on it");
+    let started_on_it = Configuration::stored(store.clone());
+    assert!(started_on_it.catalogue(start).await.is_err(), "no request is served by it");
     store
         .settings_put(&settings(r#"{"providers":{"modelswitch":{}},"models":{"a":{"alias_of":"modelswitch/echo"}}}"#))
         .await
         .unwrap();
     assert_eq!(served(180_000).await, 2);
+    assert_eq!(
+        started_on_it.catalogue(start).await.unwrap().models().len(),
+        2,
+        "read again as soon as it is asked for"
+    );
 }

@@ -1,14 +1,18 @@
 //! The `balance` function's process.
 
 use balance::App;
-use gateway_lambda::StartError;
+use gateway_core::ids::AccountId;
+use gateway_lambda::{StartError, warm_up};
 use gateway_store::{Store, Tables};
 
 #[tokio::main]
 async fn main() -> Result<(), StartError> {
     gateway_lambda::logs_to_stdout();
     let tables = Tables { accounts: gateway_lambda::required("ACCOUNTS_TABLE")?, ..Tables::default() };
-    let app = App { store: Store::connect(tables).await };
+    let store = Store::connect(tables).await;
+    // Nobody's: what is wanted is the connection.
+    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let app = App { store };
     gateway_lambda::run_buffered("balance", move |request| {
         let app = app.clone();
         async move { balance::handle(&app, request).await }

@@ -1,6 +1,7 @@
 //! The `hold-expirer` function's process.
 
-use gateway_lambda::{Clock, StartError};
+use gateway_core::ids::AccountId;
+use gateway_lambda::{Clock, StartError, warm_up};
 use gateway_store::{Store, Tables};
 use hold_expirer::App;
 use serde::de::IgnoredAny;
@@ -13,7 +14,10 @@ async fn main() -> Result<(), StartError> {
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
         ..Tables::default()
     };
-    let (app, clock) = (App { store: Store::connect(tables).await }, Clock::system());
+    let store = Store::connect(tables).await;
+    // Nobody's: what is wanted is the connection.
+    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let (app, clock) = (App { store }, Clock::system());
     gateway_lambda::run_events("hold-expirer", move |_scheduled: IgnoredAny| {
         let (app, at) = (app.clone(), clock.now());
         async move { hold_expirer::handle(&app, at).await }

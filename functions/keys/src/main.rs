@@ -1,6 +1,7 @@
 //! The `keys` function's process.
 
-use gateway_lambda::StartError;
+use gateway_core::ids::AccountId;
+use gateway_lambda::{StartError, warm_up};
 use gateway_store::{Store, Tables};
 use keys::App;
 
@@ -12,7 +13,10 @@ async fn main() -> Result<(), StartError> {
         tokens: gateway_lambda::required("TOKENS_TABLE")?,
         ..Tables::default()
     };
-    let app = App { store: Store::connect(tables).await };
+    let store = Store::connect(tables).await;
+    // Nobody's: what is wanted is the connection.
+    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let app = App { store };
     gateway_lambda::run_buffered("keys", move |request| {
         let app = app.clone();
         async move { keys::handle(&app, request).await }

@@ -84,12 +84,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
 }
 
 async fn all(app: &App, at: UnixMs) -> Result<Response, ApiError> {
-    let data = app.configuration.catalogue(at).await.models().into_iter().map(Listed::from).collect();
+    let data = app.configuration.catalogue(at).await?.models().into_iter().map(Listed::from).collect();
     Ok(Response::json(200, &List { object: "list", data }))
 }
 
 async fn one(app: &App, id: &str, at: UnixMs) -> Result<Response, ApiError> {
-    let catalogue = app.configuration.catalogue(at).await;
+    let catalogue = app.configuration.catalogue(at).await?;
     let model = catalogue.model(id).filter(|model| catalogue.serves(model)).ok_or_else(|| ApiError {
         param: Some("model".to_owned()),
         ..ApiError::new(ErrorCode::ModelNotFound, format!("The model `{id}` does not exist."))

@@ -1,7 +1,6 @@
 //! The `models` function's process.
 
-use gateway_lambda::Clock;
-use gateway_lambda::StartError;
+use gateway_lambda::{Clock, StartError, warm_up};
 use gateway_store::{Configuration, Store, Tables};
 use models::App;
 
@@ -10,7 +9,8 @@ async fn main() -> Result<(), StartError> {
     gateway_lambda::logs_to_stdout();
     let tables = Tables { accounts: gateway_lambda::required("ACCOUNTS_TABLE")?, ..Tables::default() };
     let store = Store::connect(tables).await;
-    let configuration = Configuration::stored(store.clone(), Clock::system().now()).await?;
+    let configuration = Configuration::stored(store.clone());
+    warm_up(configuration.catalogue(Clock::system().now())).await;
     let app = App { store, configuration };
     gateway_lambda::run_buffered("models", move |request| {
         let app = app.clone();

@@ -1,7 +1,8 @@
 //! The `transactions` function's process.
 
-use gateway_lambda::StartError;
-use gateway_store::{Store, Tables};
+use gateway_core::ids::AccountId;
+use gateway_lambda::{StartError, warm_up};
+use gateway_store::{Filter, Store, Tables};
 use transactions::App;
 
 #[tokio::main]
@@ -12,7 +13,10 @@ async fn main() -> Result<(), StartError> {
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
         ..Tables::default()
     };
-    let app = App { store: Store::connect(tables).await };
+    let store = Store::connect(tables).await;
+    // Nobody's: what is wanted is the connection.
+    warm_up(store.ledger_page(&AccountId::from_random([0; 10]), &Filter::default(), None, 0, 1)).await;
+    let app = App { store };
     gateway_lambda::run_buffered("transactions", move |request| {
         let app = app.clone();
         async move { transactions::handle(&app, request).await }

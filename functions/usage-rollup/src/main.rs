@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 
-use gateway_lambda::{Clock, StartError};
+use gateway_core::ids::AccountId;
+use gateway_lambda::{Clock, StartError, warm_up};
 use gateway_store::{Store, Tables};
 use usage_rollup::{App, StreamEvent};
 
@@ -15,7 +16,10 @@ async fn main() -> Result<(), StartError> {
         usage: gateway_lambda::required("USAGE_TABLE")?,
         ..Tables::default()
     };
-    let app = App { store: Store::connect(tables).await, clock: Clock::system() };
+    let store = Store::connect(tables).await;
+    // Nobody's: what is wanted is the connection.
+    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let app = App { store, clock: Clock::system() };
     gateway_lambda::run_events("usage-rollup", move |event: StreamEvent| {
         let app = app.clone();
         async move { Ok::<_, Infallible>(usage_rollup::handle(&app, event).await) }

@@ -1,7 +1,8 @@
 //! The `usage` function's process.
 
-use gateway_lambda::StartError;
-use gateway_store::{Store, Tables};
+use gateway_core::ids::AccountId;
+use gateway_lambda::{StartError, warm_up};
+use gateway_store::{Filter, Store, Tables};
 use usage::App;
 
 #[tokio::main]
@@ -13,7 +14,10 @@ async fn main() -> Result<(), StartError> {
         usage: gateway_lambda::required("USAGE_TABLE")?,
         ..Tables::default()
     };
-    let app = App { store: Store::connect(tables).await };
+    let store = Store::connect(tables).await;
+    // Nobody's: what is wanted is the connection.
+    warm_up(store.ledger_page(&AccountId::from_random([0; 10]), &Filter::default(), None, 0, 1)).await;
+    let app = App { store };
     gateway_lambda::run_streaming("usage", move |request| {
         let app = app.clone();
         async move { usage::handle(&app, request).await }

@@ -15,6 +15,7 @@ mod request;
 mod response;
 mod start;
 mod stream;
+mod warm_up;
 
 use std::future::Future;
 
@@ -33,6 +34,7 @@ pub use start::{
     StartError, environment, logs_to_stdout, required, run_authorizer, run_buffered, run_events, run_streaming,
 };
 pub use tokio_util::task::TaskTracker;
+pub use warm_up::warm_up;
 
 /// What a process that hosts functions lends to each request.
 #[derive(Clone)]

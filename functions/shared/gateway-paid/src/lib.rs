@@ -16,7 +16,7 @@ use gateway_core::{
     routing,
     usage::{Metered, Usage},
 };
-use gateway_lambda::{Clock, Deadline, Record, Request, Response, StartError, caught};
+use gateway_lambda::{Clock, Deadline, Record, Request, Response, StartError, caught, warm_up};
 use gateway_store::{Configuration, HoldOutcome, HoldRequest, PlacedHold, Secrets, Store, StoreError, Tables};
 use gateway_upstream::{Credentials, ProviderStream, Source, Timeouts, Upstream, UpstreamError, relay};
 
@@ -32,36 +32,35 @@ pub struct App {
 }
 
 impl App {
-    /// The app in AWS. The settings and the credentials are read now, at the same time: both also open a connection.
+    /// The app in AWS. The settings and the credentials are read now, at the same time, so that both connections are open
+    /// when the first request comes.
     ///
     /// # Errors
-    /// A service does not answer, or what it holds is not valid.
+    /// There are no roots of trust to reach a provider with.
     pub async fn start(tables: Tables, provider_secret: String) -> Result<Self, StartError> {
-        let secrets = async {
-            let secrets = Secrets::connect(provider_secret).await;
-            let source: Source = Arc::new(move || {
-                let secrets = secrets.clone();
-                Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })
-            });
-            Credentials::load(source).await
-        };
-        let settings = async {
-            let store = Store::connect(tables).await;
-            Configuration::stored(store.clone(), Clock::system().now())
-                .await
-                .map(|configuration| (store, configuration))
-        };
-        let (credentials, settings) = tokio::join!(secrets, settings);
-        let (store, configuration) = settings?;
-        Ok(Self { store, upstream: Upstream::new(Timeouts::default(), credentials?)?, configuration })
+        let store = Store::connect(tables).await;
+        let secrets = Secrets::connect(provider_secret).await;
+        let source: Source = Arc::new(move || {
+            let secrets = secrets.clone();
+            Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })
+        });
+        let (credentials, configuration) = (Credentials::from_source(source), Configuration::stored(store.clone()));
+        let ((), (), upstream) = tokio::join!(
+            warm_up(configuration.catalogue(Clock::system().now())),
+            warm_up(credentials.load()),
+            // Made while the other two wait for answers.
+            async { Upstream::new(Timeouts::default(), credentials.clone()) },
+        );
+        Ok(Self { store, upstream: upstream?, configuration })
     }
 
     /// Who can serve the request, in order.
     ///
     /// # Errors
-    /// 404 for an unknown model, 400 for one of another kind, 503 if nobody serves any of them.
+    /// 404 for an unknown model, 400 for one of another kind, 503 if nobody serves any of them; 500 if the settings can't be
+    /// read.
     pub async fn plan(&self, request: &Request, kind: ModelKind, models: &[String]) -> Result<Vec<Endpoint>, ApiError> {
-        routing::plan(&*self.configuration.catalogue(request.at).await, kind, models)
+        routing::plan(&*self.configuration.catalogue(request.at).await?, kind, models)
     }
 
     /// Sets aside the most that `order` can cost at any of the endpoints, for as long as it may run, and returns what was

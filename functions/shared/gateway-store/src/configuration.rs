@@ -1,4 +1,4 @@
-//! The operator's settings: one item, read at start-up and again when it is a minute old.
+//! The operator's settings: one item, read when it is first needed and again when it is a minute old.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,8 +48,11 @@ pub struct Configuration(Source);
 #[derive(Clone)]
 enum Source {
     Fixed(Arc<Catalogue>),
-    Stored(Store, Arc<Mutex<(Arc<Catalogue>, UnixMs)>>),
+    Stored(Store, Arc<Mutex<Kept>>),
 }
+
+/// The catalogue, and when its settings were read, once they were.
+type Kept = Option<(Arc<Catalogue>, UnixMs)>;
 
 impl Configuration {
     /// A catalogue that stays as it is.
@@ -57,37 +60,42 @@ impl Configuration {
         Self(Source::Fixed(Arc::new(catalogue)))
     }
 
-    /// The catalogue under the stored settings, which are read now. The read also opens the first connection.
-    ///
-    /// # Errors
-    /// The database did not answer, or the stored settings are not valid.
-    pub async fn stored(store: Store, at: UnixMs) -> Result<Self, StoreError> {
-        let catalogue = load(&store).await?;
-        Ok(Self(Source::Stored(store, Arc::new(Mutex::new((catalogue, at))))))
+    /// The catalogue under the stored settings, which are read when it is first asked for.
+    pub fn stored(store: Store) -> Self {
+        Self(Source::Stored(store, Arc::default()))
     }
 
     /// The catalogue now.
-    pub async fn catalogue(&self, at: UnixMs) -> Arc<Catalogue> {
+    ///
+    /// # Errors
+    /// The settings were never read yet, and now the database did not answer or they are not valid.
+    pub async fn catalogue(&self, at: UnixMs) -> Result<Arc<Catalogue>, StoreError> {
         let (store, cell) = match &self.0 {
-            Source::Fixed(catalogue) => return catalogue.clone(),
+            Source::Fixed(catalogue) => return Ok(catalogue.clone()),
             Source::Stored(store, cell) => (store, cell),
         };
-        {
-            let mut kept = cell.lock().unwrap_or_else(PoisonError::into_inner);
-            if at.0.saturating_sub(kept.1.0) < REFRESH_MS {
-                return kept.0.clone();
+        let kept = || cell.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = match kept().as_mut() {
+            Some((catalogue, read)) if at.0.saturating_sub(read.0) < REFRESH_MS => return Ok(catalogue.clone()),
+            Some((catalogue, read)) => {
+                // Claimed: the requests beside this one go on with what there is.
+                *read = at;
+                Some(catalogue.clone())
             }
-            // Claimed: the requests beside this one go on with what there is.
-            kept.1 = at;
-        }
-        let fresh = load(store).await;
-        let mut kept = cell.lock().unwrap_or_else(PoisonError::into_inner);
-        match fresh {
-            Ok(catalogue) => kept.0 = catalogue,
+            None => None,
+        };
+        match (load(store).await, old) {
+            (Ok(catalogue), _) => {
+                *kept() = Some((catalogue.clone(), at));
+                Ok(catalogue)
+            }
             // Old settings serve better than none.
-            Err(error) => tracing::error!(%error, "the settings could not be read again"),
+            (Err(error), Some(old)) => {
+                tracing::error!(%error, "the settings could not be read again");
+                Ok(old)
+            }
+            (Err(error), None) => Err(error),
         }
-        kept.0.clone()
     }
 }
 

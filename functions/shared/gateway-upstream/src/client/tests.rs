@@ -194,7 +194,7 @@ async fn a_refused_credential_is_fetched_again_and_tried_once_more() {
     let provider = Scripted::turns([Turn::answer(401, "", ""), ok()]).await;
     let mut endpoint = provider.endpoint.clone();
     endpoint.provider.credential = Some("lab".to_owned());
-    let upstream = upstream_with(Credentials::load(source).await.unwrap());
+    let upstream = upstream_with(Credentials::from_source(source));
     assert_eq!(ask(&upstream, &[endpoint]).await.unwrap(), ANSWER);
     assert!(provider.requests()[0].contains("Bearer v0"));
     assert!(provider.requests()[1].contains("Bearer v1"));
