@@ -19,6 +19,7 @@ use gateway_core::{
 use gateway_lambda::{Clock, Deadline, Record, Request, Response, StartError, caught, warm_up};
 use gateway_store::{Configuration, HoldOutcome, HoldRequest, PlacedHold, Secrets, Store, StoreError, Tables};
 use gateway_upstream::{Credentials, ProviderStream, Source, Timeouts, Upstream, UpstreamError, relay};
+use tokio::task::spawn_blocking;
 
 /// What a function that sells something reaches.
 #[derive(Clone)]
@@ -45,13 +46,14 @@ impl App {
             Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })
         });
         let (credentials, configuration) = (Credentials::from_source(source), Configuration::stored(store.clone()));
+        let known = credentials.clone();
         let ((), (), upstream) = tokio::join!(
             warm_up(configuration.catalogue(Clock::system().now())),
             warm_up(credentials.load()),
-            // Made while the other two wait for answers.
-            async { Upstream::new(Timeouts::default(), credentials.clone()) },
+            // Reading the roots of trust is work, and at start-up there is a second processor.
+            spawn_blocking(move || Upstream::new(Timeouts::default(), known)),
         );
-        Ok(Self { store, upstream: upstream?, configuration })
+        Ok(Self { store, upstream: upstream??, configuration })
     }
 
     /// Who can serve the request, in order.
