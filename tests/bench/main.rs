@@ -16,6 +16,7 @@
 mod baseline;
 mod chunk;
 mod client;
+mod cold;
 mod contention;
 mod emulation;
 mod http_cost;
@@ -32,12 +33,14 @@ use std::{process::ExitCode, thread, time::Instant};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PARTS: [(&str, fn()); 5] = [
+const PARTS: [(&str, fn()); 6] = [
     ("http", http_cost::run),
     ("chunk", chunk::run),
     ("store", store_cost::run),
     ("units", units::run),
     ("contention", contention::run),
+    // Last: it moves this process to other processors than those that it measures on.
+    ("cold", cold::run),
 ];
 
 fn main() -> ExitCode {

@@ -34,7 +34,7 @@ fn every_package_of_the_workspace_has_a_place_in_the_layout() {
     let shared = tree::folders("functions/shared").into_iter().map(|name| format!("functions/shared/{name}"));
     let functions = tree::functions().into_iter().map(|name| format!("functions/{name}"));
     let mut places: BTreeSet<_> = shared.chain(functions).collect();
-    places.extend(["functions/local".to_owned(), "tests".to_owned()]);
+    places.extend(["functions/local", "tests", "tests/bench/hello-world"].map(str::to_owned));
     let members: BTreeSet<_> = tree::packages().into_iter().map(|package| package.folder).collect();
     assert_eq!(members, places);
     // Cargo takes in what a member depends on, listed or not; but the list is the table of contents.

@@ -1,0 +1,199 @@
+//! Cold starts: every function's release binary, as it is deployed, beside a function that does nothing.
+//!
+//! All take turns in one run, each time as a new process: from its start to its first question for an event, and to its
+//! first answer. Lambda's runtime API, the database and the secret are in this process, on another processor where there
+//! is one, and AWS's services are behind TLS: what a start costs there but for the network's own time. Functions can be
+//! chosen: `cargo bench -p tests -- cold authorizer`.
+
+mod aws;
+mod binary;
+mod limit;
+mod runtime;
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use gateway_lambda::Clock;
+use serde_json::{Value, json};
+
+use self::{
+    aws::Aws,
+    limit::Cpu,
+    runtime::{RuntimeApi, Seen},
+};
+use crate::{now, process::folder, sample::median};
+
+/// Starts of each function, after one that only fills the system's caches.
+const ROUNDS: usize = 15;
+
+/// What is measured: the package, an event of `events/`, and what its answer holds.
+const FUNCTIONS: [(&str, &str, &str); 13] = [
+    (HELLO, "unknown-route/unknown-path", r#""statusCode":200"#),
+    ("authorizer", "authorizer/proxy-key", r#""Effect":"Allow""#),
+    ("chat-completions", "chat-completions/answer", r#""statusCode":200"#),
+    ("embeddings", "embeddings/answer", r#""statusCode":200"#),
+    ("models", "models/list", r#""statusCode":200"#),
+    ("auth-key", "auth-key/show", r#""statusCode":200"#),
+    ("balance", "balance/show", r#""statusCode":200"#),
+    ("usage", "usage/list", r#""statusCode":200"#),
+    ("transactions", "transactions/list", r#""statusCode":200"#),
+    ("keys", "keys/list", r#""statusCode":200"#),
+    ("usage-rollup", "usage-rollup/served", r#""batchItemFailures":[]"#),
+    ("hold-expirer", "hold-expirer/scheduled", r#""released":0"#),
+    ("unknown-route", "unknown-route/unknown-path", r#""statusCode":404"#),
+];
+
+/// What all others are measured beside.
+const HELLO: &str = "hello-world";
+
+/// A function to be started.
+struct Function {
+    name: &'static str,
+    binary: PathBuf,
+    /// The file in `events/`, without its extension.
+    event: &'static str,
+    expected: &'static str,
+    starts: Vec<Start>,
+}
+
+/// One start.
+struct Start {
+    /// To its first connection to AWS, if it makes one: what comes after is mostly waiting for answers.
+    connected: Option<Duration>,
+    /// To its first question for an event, which is where Lambda's initialisation ends.
+    ready: Duration,
+    /// To the end of its first answer.
+    answered: Duration,
+    /// The processor time that it took to be ready.
+    busy: Duration,
+    /// The most memory that it has had when it has answered.
+    peak_mib: f64,
+}
+
+/// Measures and prints the tables.
+pub(crate) fn run() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let aws = runtime.block_on(Aws::start());
+    let named: Vec<_> = std::env::args().collect();
+    let named = |name: &str| named.iter().any(|argument| argument == name);
+    let all = !FUNCTIONS.iter().any(|(name, ..)| named(name));
+    let chosen = FUNCTIONS.iter().filter(|(name, ..)| all || *name == HELLO || named(name));
+    let mut functions: Vec<_> = chosen
+        .map(|&(name, event, expected)| Function {
+            name,
+            binary: binary::built(name),
+            event,
+            expected,
+            starts: Vec::new(),
+        })
+        .collect();
+    limit::leave_the_measured_processor();
+    for cpu in Cpu::available() {
+        functions.iter_mut().for_each(|function| function.starts.clear());
+        for round in 0..=ROUNDS {
+            for function in &mut functions {
+                let start = runtime.block_on(start(function, &aws, &cpu));
+                if round > 0 {
+                    function.starts.push(start);
+                }
+            }
+        }
+        print(&functions, &cpu);
+    }
+}
+
+/// Starts the function, has it answer one event, and ends it.
+async fn start(function: &Function, aws: &Aws, cpu: &Cpu) -> Start {
+    let mut api = RuntimeApi::start(event(function, aws)).await;
+    aws.forget_connections();
+    let log = folder().join(format!("{}.log", function.name));
+    let mut command = cpu.command(&function.binary);
+    command.envs(aws.variables()).env("AWS_LAMBDA_RUNTIME_API", &api.address);
+    command.env("AWS_LAMBDA_FUNCTION_NAME", function.name);
+    let output = File::create(&log).unwrap();
+    let mut child =
+        Running(command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap());
+    limit::wait_until_it_waits(child.0.id());
+    let shell_s = limit::processor_time(child.0.id());
+    let began = now();
+    child.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let failed = |what: &str| panic!("{}: {what}: {}", function.name, log.display());
+    let Some(Seen::Next(ready)) = api.seen().await else { failed("it did not ask for an event") };
+    let busy = limit::processor_time(child.0.id()) - shell_s;
+    let Some(Seen::Answer { at, path, body }) = api.seen().await else { failed("it did not answer") };
+    let body = String::from_utf8_lossy(&body);
+    if !path.ends_with("/response") || !body.contains(function.expected) {
+        failed(&format!("it answered {body}"));
+    }
+    Start {
+        connected: aws.first_connection().map(|at| at - began),
+        ready: ready - began,
+        answered: at - began,
+        busy,
+        peak_mib: peak_mib(child.0.id()),
+    }
+}
+
+/// A process that ends with its measurement.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The function's event, as one of the account that there is, that comes now and for the first time.
+fn event(function: &Function, aws: &Aws) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../events/{}.json", function.event));
+    let text = fs::read_to_string(file).unwrap();
+    let text = text.replace("acct_0123456789ABCDEF", &aws.account).replace("ms-PUT-A-KEY-HERE", &aws.proxy_key);
+    let mut event: Value = serde_json::from_str(&text).unwrap();
+    if let Some(context) = event.get_mut("requestContext") {
+        let id = u128::from_be_bytes(gateway_store::random().unwrap());
+        context["requestId"] = json!(format!("{id:032x}"));
+        context["requestTimeEpoch"] = json!(Clock::system().now().0);
+    }
+    event.to_string()
+}
+
+/// The most memory that the process has had so far.
+fn peak_mib(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    peak.unwrap().trim().parse::<f64>().unwrap() / 1024.0
+}
+
+/// The medians of all starts, and what they are of the first function's.
+fn print(functions: &[Function], cpu: &Cpu) {
+    println!(
+        "| {} | to its first connection | ready | | processor time | | first answer | | peak memory |",
+        cpu.name()
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+    let ms = |function: &Function, of: fn(&Start) -> Duration| {
+        median(function.starts.iter().map(|start| of(start).as_secs_f64() * 1000.0))
+    };
+    let times: [fn(&Start) -> Duration; 3] = [|start| start.ready, |start| start.busy, |start| start.answered];
+    for function in functions {
+        let connected: Vec<_> = function.starts.iter().filter_map(|start| start.connected).collect();
+        let connected = match connected.as_slice() {
+            [] => String::new(),
+            all => format!("{:.1} ms", median(all.iter().map(|time| time.as_secs_f64() * 1000.0))),
+        };
+        let row = times.map(|of| {
+            let (own, hello) = (ms(function, of), ms(&functions[0], of));
+            format!("{own:.1} ms | ×{:.2}", own / hello)
+        });
+        let peak = median(function.starts.iter().map(|start| start.peak_mib));
+        println!("| {} | {connected} | {} | {peak:.0} MiB |", function.name, row.join(" | "));
+    }
+    println!();
+}

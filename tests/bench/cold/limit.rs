@@ -1,0 +1,119 @@
+//! One processor, or a part of one: what a process has of the machine, and how much of it it used.
+//!
+//! A shell puts itself where it is told, waits for a line and becomes the binary: so the limits hold from its first
+//! instruction on, and starting the shell is no part of the measurement.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+/// The processor that is measured on.
+const MEASURED: &str = "0";
+
+/// A function of 256 MB has 256/1769 of a processor when its initialisation is over; so much of each period of 20 ms.
+const PERIOD_US: u32 = 20_000;
+const QUOTA_US: u32 = PERIOD_US * 256 / 1769;
+
+/// What the process gets.
+pub(super) enum Cpu {
+    /// A processor.
+    One,
+    /// A part of it: the folder of a control group.
+    Part(PathBuf),
+}
+
+impl Cpu {
+    /// All, as far as this machine lets itself be divided.
+    pub(super) fn available() -> Vec<Self> {
+        let part = control_group();
+        if part.is_none() {
+            println!("A part of a processor can't be given here: that takes root and control groups.\n");
+        }
+        std::iter::once(Self::One).chain(part.map(Self::Part)).collect()
+    }
+
+    /// What it is called in the table.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::One => "one processor".to_owned(),
+            Self::Part(_) => format!("{:.2} of a processor", f64::from(QUOTA_US) / f64::from(PERIOD_US)),
+        }
+    }
+
+    /// Waits for a line on its standard input, then becomes the binary, in an empty environment.
+    pub(super) fn command(&self, binary: &Path) -> Command {
+        let group = match self {
+            Self::One => PathBuf::from("/dev/null"),
+            Self::Part(group) => group.join("cgroup.procs"),
+        };
+        let mut command = Command::new("taskset");
+        command.args(["-c", MEASURED, "/bin/sh", "-c", r#"echo $$ >"$1" && read -r line && exec "$2""#, "sh"]);
+        command.arg(group).arg(binary).env_clear();
+        command
+    }
+}
+
+impl Drop for Cpu {
+    fn drop(&mut self) {
+        if let Self::Part(group) = self {
+            // A group that could not be removed is empty and in nobody's way.
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+/// A new control group with the quota, of the first or the second version of Linux's control groups.
+fn control_group() -> Option<PathBuf> {
+    let name = format!("modelswitch-bench-{}", std::process::id());
+    let first = || {
+        let group = Path::new("/sys/fs/cgroup/cpu").join(&name);
+        fs::create_dir(&group).ok()?;
+        fs::write(group.join("cpu.cfs_period_us"), PERIOD_US.to_string()).ok()?;
+        fs::write(group.join("cpu.cfs_quota_us"), QUOTA_US.to_string()).ok()?;
+        Some(group)
+    };
+    let second = || {
+        let group = Path::new("/sys/fs/cgroup").join(&name);
+        fs::create_dir(&group).ok()?;
+        let limited = fs::write(group.join("cpu.max"), format!("{QUOTA_US} {PERIOD_US}"));
+        // Nobody is in it yet, and where the controller is not there it is of no use.
+        limited.or_else(|_| fs::remove_dir(&group).and(Err(std::io::ErrorKind::Unsupported.into()))).ok()?;
+        Some(group)
+    };
+    first().or_else(second)
+}
+
+/// Moves this process to the other processors, if there are any.
+pub(super) fn leave_the_measured_processor() {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    if processors > 1 {
+        let others = format!("1-{}", processors - 1);
+        let moved = Command::new("taskset").args(["-apc", &others, &std::process::id().to_string()]).output().unwrap();
+        assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+    }
+}
+
+/// Waits until the shell sleeps, which it does when it reads.
+pub(super) fn wait_until_it_waits(process: u32) {
+    let waits = || {
+        let state = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        state("comm").trim() == "sh" && state("stat").split(' ').nth(2) == Some("S")
+    };
+    while !waits() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The processor time that all threads of the process have had so far.
+pub(super) fn processor_time(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        times.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
