@@ -4,7 +4,7 @@ No registry is asked: the image is made of this machine's own C library and a st
 is left alone.
 """
 
-import os, pathlib, shutil, socket, threading
+import atexit, os, pathlib, shutil, socket, threading
 
 from toolchain import ARCHITECTURE, SCRATCH, Server, run
 
@@ -48,6 +48,8 @@ class Engine:
         ip("link", "delete", BRIDGE)
         if ip("link", "add", BRIDGE, "type", "bridge").returncode:
             raise NoEngine("the kernel makes no bridge")
+        # Also when the suite is ended in the midst of it.
+        atexit.register(ip, "link", "delete", BRIDGE)
         ip("address", "add", f"{ADDRESS}/24", "dev", BRIDGE)
         ip("link", "set", BRIDGE, "up")
         self.server = Server(
@@ -57,9 +59,9 @@ class Engine:
             "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--storage-driver", "vfs",
         )
         try:
-            self.server.wait(lambda: docker("info", check=False).returncode == 0, seconds=30)
+            self.server.wait(lambda: docker("info", check=False).returncode == 0)
         except AssertionError as error:
-            self.stop()
+            self.server.stop()
             raise NoEngine(f"dockerd does not run here: {str(error)[-300:]}") from error
 
     def image(self, binary, endpoint):
@@ -84,10 +86,6 @@ class Engine:
         archive = SCRATCH / "image.tar"
         run("tar", "--directory", root, "--create", "--file", archive, ".")
         docker("import", *[part for change in changes for part in ("--change", change)], archive, IMAGE)
-
-    def stop(self):
-        self.server.stop()
-        run("ip", "link", "delete", BRIDGE, check=False)
 
 
 def forward(port):

@@ -31,7 +31,7 @@ def setUpModule():
         engine = Engine()
     except NoEngine as reason:
         raise unittest.SkipTest(f"no container engine: {reason}") from None
-    unittest.addModuleCleanup(engine.stop)
+    unittest.addModuleCleanup(engine.server.stop)
     stack()
     port = forward(int(endpoint().rsplit(":", 1)[1]))
     engine.image(build() / "AuthorizerFunction" / "bootstrap", f"http://{ADDRESS}:{port}")
