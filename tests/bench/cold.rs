@@ -36,7 +36,8 @@ const FUNCTIONS: [(&str, &str, &str); 13] = [
     (HELLO, "unknown-route/unknown-path", r#""statusCode":200"#),
     ("authorizer", "authorizer/proxy-key", r#""Effect":"Allow""#),
     ("chat-completions", "chat-completions/answer", r#""statusCode":200"#),
-    ("embeddings", "embeddings/answer", r#""statusCode":200"#),
+    // Nobody here serves its model, which it finds out when all is open.
+    ("embeddings", "embeddings/answer", r#""statusCode":503"#),
     ("models", "models/list", r#""statusCode":200"#),
     ("auth-key", "auth-key/show", r#""statusCode":200"#),
     ("balance", "balance/show", r#""statusCode":200"#),
