@@ -1,5 +1,5 @@
 //! Dependencies point one way: function -> gateway-paid -> gateway-{lambda, upstream, store} -> gateway-core -> nothing of
-//! ours.
+//! ours; gateway-tls stands below gateway-{upstream, store}.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,8 @@ use crate::tree::{self, Package};
 const CORE: &str = "gateway-core";
 /// It joins the books and the providers, so it stands above both.
 const PAID: &str = "gateway-paid";
+/// Whom we trust on the network: for the two that speak TLS.
+const TLS: &str = "gateway-tls";
 const MIDDLE: [&str; 3] = ["gateway-lambda", "gateway-store", "gateway-upstream"];
 
 /// What would bring time, chance, the network or AWS into the rules.
@@ -18,7 +20,8 @@ const NOT_IN_CORE: [&str; 9] =
 fn allowed(package: &Package) -> Option<BTreeSet<&'static str>> {
     let mut allowed = BTreeSet::from([CORE]);
     match package.name.as_str() {
-        CORE => allowed.clear(),
+        CORE | TLS => allowed.clear(),
+        "gateway-store" | "gateway-upstream" => allowed.extend([TLS]),
         // It sees tokens: no client that could carry one out, and no catalogue to load.
         "authorizer" => allowed.extend(MIDDLE.into_iter().filter(|name| *name != "gateway-upstream")),
         // The process that hosts every function, and the tests.

@@ -8,10 +8,13 @@ use aws_config::{
     ecs::EcsCredentialsProvider,
     environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
     meta::{credentials::CredentialsProviderChain, region::ProvideRegion},
+    provider_config::ProviderConfig,
     retry::RetryConfig,
     timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+
+use crate::https;
 
 /// The SDK's defaults do not change under us.
 fn behaviour() -> BehaviorVersion {
@@ -20,7 +23,6 @@ fn behaviour() -> BehaviorVersion {
 
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(10))
         .build()
@@ -29,10 +31,13 @@ fn timeouts() -> TimeoutConfig {
 /// Region, credentials and `AWS_ENDPOINT_URL` as Lambda sets them: the credentials in variables, or where they must be
 /// renewed while a process lives, behind the address that `AWS_CONTAINER_CREDENTIALS_FULL_URI` names.
 pub(crate) async fn of_function() -> SdkConfig {
+    let client = https::client();
+    let container = ProviderConfig::default().with_http_client(client.clone());
     let credentials = CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
-        .or_else("container", EcsCredentialsProvider::builder().build());
+        .or_else("container", EcsCredentialsProvider::builder().configure(&container).build());
     let mut config = SdkConfig::builder()
         .behavior_version(behaviour())
+        .http_client(client)
         .region(EnvironmentVariableRegionProvider::new().region().await)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .retry_config(RetryConfig::standard())
@@ -43,7 +48,7 @@ pub(crate) async fn of_function() -> SdkConfig {
 
 /// As the AWS command line finds them.
 pub(crate) async fn of_operator() -> SdkConfig {
-    aws_config::defaults(behaviour()).timeout_config(timeouts()).load().await
+    aws_config::defaults(behaviour()).http_client(https::client()).timeout_config(timeouts()).load().await
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client is made once, at start-up")]

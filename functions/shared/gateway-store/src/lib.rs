@@ -16,6 +16,7 @@ mod configuration;
 mod expiry;
 mod fence;
 mod holds;
+mod https;
 mod idempotency;
 mod key_record;
 mod keys;

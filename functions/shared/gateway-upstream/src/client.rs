@@ -244,7 +244,10 @@ impl Clients {
 
 /// No redirects, as they could carry a credential elsewhere; no proxy from the environment; bodies as they are.
 fn client(timeouts: Timeouts, pool: bool) -> reqwest::Result<Client> {
+    let mut tls = gateway_tls::client_config();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let builder = Client::builder()
+        .tls_backend_preconfigured(tls)
         .user_agent(concat!("modelswitch/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_millis(timeouts.connect_ms))
         .redirect(reqwest::redirect::Policy::none())

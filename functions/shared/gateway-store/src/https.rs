@@ -1,0 +1,76 @@
+//! How the SDK speaks HTTP: over hyper, with the roots of trust that the binary brings along.
+//!
+//! The SDK's own client reads the machine's roots when it is made, one certificate after the other: see `gateway-tls`.
+
+use std::{error::Error, io};
+
+use aws_sdk_dynamodb::config::RuntimeComponents;
+use aws_smithy_runtime_api::{
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+    },
+    shared::IntoShared,
+};
+use aws_smithy_types::body::SdkBody;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector as Tcp},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::Duration;
+
+/// To open a connection, TLS not included.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The client of all of the SDK's calls in this process.
+pub(crate) fn client() -> SharedHttpClient {
+    let mut tcp = Tcp::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(gateway_tls::client_config())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    let client = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    Https(client).into_shared()
+}
+
+/// One pool of connections.
+#[derive(Debug, Clone)]
+struct Https(legacy::Client<HttpsConnector<Tcp>, SdkBody>);
+
+impl HttpClient for Https {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Https {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        let answer = self.0.request(request);
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await.map_err(failure)?;
+            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// What the SDK may try again is a failure of the network, and that is all there is here: it made the request itself.
+fn failure(error: legacy::Error) -> ConnectorError {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let timed_out = causes
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut));
+    if timed_out { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
+}
