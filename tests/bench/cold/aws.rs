@@ -33,9 +33,6 @@ use crate::{
     process::{folder, fresh_file},
 };
 
-/// What functions trust on a machine: the first of these that is there.
-const ROOTS: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
-
 /// AWS, as far as the functions reach it.
 pub(super) struct Aws {
     /// An account with funds.
@@ -43,8 +40,8 @@ pub(super) struct Aws {
     /// Its key for the models.
     pub(super) proxy_key: String,
     port: u16,
-    /// The machine's roots of trust and this server's own, so that reading them takes as long as it does elsewhere.
-    roots: PathBuf,
+    /// This server's root, which is read beside those that a function brings along.
+    root: PathBuf,
     first_connection: Arc<Mutex<Option<Instant>>>,
     _gateway: Gateway,
     /// Ends with it.
@@ -63,15 +60,14 @@ impl Aws {
         let listener = TcpListener::bind("localhost:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (tls, certificate) = tls();
-        let roots = folder().join("roots.pem");
-        let machine_s = ROOTS.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        fs::write(&roots, machine_s + &certificate).unwrap();
+        let root = folder().join("root.pem");
+        fs::write(&root, certificate).unwrap();
 
         let first_connection = Arc::<Mutex<Option<Instant>>>::default();
         let mut server = JoinSet::new();
         let engine = SharedHttpConnector::new(Engine::beside(&file).unwrap());
         server.spawn(serve(listener, tls, engine, first_connection.clone()));
-        Self { account, proxy_key, port, roots, first_connection, _gateway: gateway, _server: server }
+        Self { account, proxy_key, port, root, first_connection, _gateway: gateway, _server: server }
     }
 
     /// Forgets the connections that were made so far.
@@ -96,7 +92,7 @@ impl Aws {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256".to_owned()),
             ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
             ("AWS_ENDPOINT_URL", format!("https://localhost:{}", self.port)),
-            ("SSL_CERT_FILE", self.roots.display().to_string()),
+            ("SSL_CERT_FILE", self.root.display().to_string()),
             ("STACK_NAME", STACK_NAME.to_owned()),
             ("ACCOUNTS_TABLE", table("accounts")),
             ("TOKENS_TABLE", table("tokens")),
@@ -107,19 +103,25 @@ impl Aws {
     }
 }
 
-/// A server's certificate for `localhost` below a root of its own, and that root.
+/// A chain like those of AWS: RSA of 2048 bits, an authority between the root and the server, `localhost`; and its root.
 fn tls() -> (TlsAcceptor, String) {
-    let mut root = rcgen::CertificateParams::default();
-    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root_key = rcgen::KeyPair::generate().unwrap();
+    let key = || rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let authority = || {
+        let mut authority = rcgen::CertificateParams::default();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        authority
+    };
+    let (mut root, root_key) = (authority(), key());
+    root.distinguished_name.push(rcgen::DnType::CommonName, "root");
     let root_certificate = root.self_signed(&root_key).unwrap();
-    let issuer = rcgen::Issuer::new(root, root_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate =
-        rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder().with_no_client_auth();
-    let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    let (mut between, between_key) = (authority(), key());
+    between.distinguished_name.push(rcgen::DnType::CommonName, "between");
+    let between_certificate = between.signed_by(&between_key, &rcgen::Issuer::new(root, root_key)).unwrap();
+    let (server, server_key) = (rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap(), key());
+    let certificate = server.signed_by(&server_key, &rcgen::Issuer::new(between, between_key)).unwrap();
+    let chain = vec![certificate.der().clone(), between_certificate.der().clone()];
+    let server_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, server_key).unwrap();
     (TlsAcceptor::from(Arc::new(config)), root_certificate.pem())
 }
 

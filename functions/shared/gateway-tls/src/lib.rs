@@ -42,3 +42,6 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error>
     use pem::PemObject;
     CertificateDer::pem_file_iter(file)?.collect()
 }
+
+#[cfg(test)]
+mod tests;
