@@ -74,3 +74,56 @@ fn failure(error: legacy::Error) -> ConnectorError {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut));
     if timed_out { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::{Client, config::BehaviorVersion};
+    use aws_smithy_types::error::display::DisplayErrorContext;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A request to `port` over the client, and what the SDK makes of it: it tries three times.
+    async fn asked(port: u16) -> Result<(), String> {
+        let config = aws_config::SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(client())
+            .region(aws_config::Region::from_static("us-east-1"))
+            .endpoint_url(format!("http://127.0.0.1:{port}"))
+            .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
+                aws_sdk_dynamodb::config::Credentials::new("key", "secret", None, None, "test"),
+            ))
+            .build();
+        let answer = Client::new(&config).list_tables().send().await;
+        answer.map(drop).map_err(|error| DisplayErrorContext(error).to_string())
+    }
+
+    #[tokio::test]
+    async fn what_the_network_breaks_is_tried_again_until_it_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            // Before a byte of the answer, amid its head, and at last an answer.
+            for answer in ["", "HTTP/1.1 200 OK\r\nconte", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 8192];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let (asked, ()) = tokio::join!(asked(port), server);
+        assert_eq!(asked, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_on_is_a_failure_of_the_network() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let error = asked(port).await.unwrap_err();
+        assert!(error.contains("Connection refused"), "{error}");
+    }
+}

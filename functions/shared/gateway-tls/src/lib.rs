@@ -21,7 +21,6 @@ pub fn client_config() -> ClientConfig {
     CONFIG.get_or_init(|| ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()).clone()
 }
 
-#[expect(clippy::disallowed_methods, reason = "clients are made at start-up")]
 fn roots() -> RootCertStore {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let Some(file) = std::env::var_os(OWN_ROOTS).filter(|file| !file.is_empty()) else { return roots };
