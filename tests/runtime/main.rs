@@ -5,6 +5,7 @@
 
 mod broken_off;
 mod ends;
+mod on_the_wire;
 mod panics;
 mod panics_amid_the_books;
 mod scene;

@@ -47,10 +47,17 @@ struct Event {
 /// What a process posts.
 #[derive(Debug)]
 enum Posted {
-    /// To `response` or `error`.
-    To(String),
+    To(Target),
     Piece(Vec<u8>),
     End,
+}
+
+/// Where a process posts, and how.
+#[derive(Debug, Default)]
+struct Target {
+    to: String,
+    head: String,
+    asks_for_events: bool,
 }
 
 /// How the platform breaks an answer off.
@@ -99,7 +106,7 @@ impl RuntimeApi {
         let id = format!("invocation-{begun}");
         let event = Event { id, deadline_ms: now_ms() + millis(runs), body: event.to_string(), posted, told };
         self.events.send(event).unwrap_or_else(|_| panic!("the Runtime API is gone"));
-        Invocation { answer, tell: Some(tell), to: String::new(), text: String::new(), ended: false }
+        Invocation { answer, tell: Some(tell), target: Target::default(), text: String::new(), ended: false }
     }
 
     /// Waits until it was asked for an event for the `count`th time.
@@ -118,7 +125,7 @@ impl RuntimeApi {
 pub struct Invocation {
     answer: mpsc::UnboundedReceiver<Posted>,
     tell: Option<oneshot::Sender<Break>>,
-    to: String,
+    target: Target,
     text: String,
     ended: bool,
 }
@@ -128,6 +135,10 @@ pub struct Invocation {
 pub struct PostedAnswer {
     /// `response` or `error`.
     pub to: String,
+    /// The request's head, as it came.
+    pub head: String,
+    /// Whether its connection was asked for an event before.
+    pub asks_for_events: bool,
     /// A streamed answer's status and headers; null of any other.
     pub prelude: Value,
     /// The body.
@@ -183,12 +194,13 @@ impl Invocation {
             Some((prelude, text)) => (serde_json::from_str(prelude).unwrap(), text.to_owned()),
             None => (Value::Null, self.text),
         };
-        PostedAnswer { to: self.to, prelude, text }
+        let Target { to, head, asks_for_events } = self.target;
+        PostedAnswer { to, head, asks_for_events, prelude, text }
     }
 
     async fn receive(&mut self) {
         match within(self.answer.recv()).await {
-            Some(Posted::To(to)) => self.to = to,
+            Some(Posted::To(target)) => self.target = target,
             Some(Posted::Piece(bytes)) => self.text.push_str(&String::from_utf8(bytes).unwrap()),
             Some(Posted::End) => self.ended = true,
             None => panic!("the answer broke off after {:?}", self.text),
@@ -211,15 +223,20 @@ fn millis(duration: Duration) -> u64 {
 
 async fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
+    let mut asks_for_events = false;
     loop {
         let head = read_head(&mut stream).await?;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let path = path.strip_prefix("/2018-06-01/runtime/invocation/").unwrap_or_else(|| panic!("{path}"));
         match path.split_once('/') {
-            None => give_next(&mut stream, shared).await?,
+            None => {
+                asks_for_events = true;
+                give_next(&mut stream, shared).await?;
+            }
             Some((id, to)) => {
                 let event = shared.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id).unwrap();
-                take_answer(&mut stream, &head, to, event).await?;
+                let target = Target { to: to.to_owned(), head, asks_for_events };
+                take_answer(&mut stream, target, event).await?;
             }
         }
     }
@@ -235,6 +252,7 @@ async fn give_next(stream: &mut BufReader<TcpStream>, shared: &Shared) -> std::i
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nlambda-runtime-aws-request-id: {id}\r\n\
+         lambda-runtime-invocation-id: attempt-at-{id}\r\n\
          lambda-runtime-deadline-ms: {deadline_ms}\r\nlambda-runtime-invoked-function-arn: arn\r\n\
          content-length: {length}\r\n\r\n{body}"
     );
@@ -244,18 +262,20 @@ async fn give_next(stream: &mut BufReader<TcpStream>, shared: &Shared) -> std::i
 }
 
 /// Takes an answer until it ends or is to be broken off.
-async fn take_answer(stream: &mut BufReader<TcpStream>, head: &str, to: &str, event: Event) -> std::io::Result<()> {
+async fn take_answer(stream: &mut BufReader<TcpStream>, target: Target, event: Event) -> std::io::Result<()> {
     let Event { posted, told, .. } = event;
+    let chunked = target.head.to_lowercase().contains("transfer-encoding: chunked");
+    let length = length_of(&target.head);
     // A test that has seen enough reads no more.
     let post = |what| drop(posted.send(what));
-    post(Posted::To(to.to_owned()));
+    post(Posted::To(target));
     let body = async {
-        if head.to_lowercase().contains("transfer-encoding: chunked") {
+        if chunked {
             while let Some(piece) = read_chunk(stream).await? {
                 post(Posted::Piece(piece));
             }
         } else {
-            let mut body = vec![0; length_of(head)];
+            let mut body = vec![0; length];
             stream.read_exact(&mut body).await?;
             post(Posted::Piece(body));
         }

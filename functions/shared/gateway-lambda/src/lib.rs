@@ -4,6 +4,7 @@
 //! [`answer`] never fails and never panics: whatever happens in a handler, the client gets an envelope and the log gets a
 //! line. This crate knows no table, no provider and no rule of money.
 
+mod at_once;
 mod clock;
 mod deadline;
 mod invocation;

@@ -7,11 +7,12 @@ use lambda_http::{
     Service, service_fn,
     tracing::{level_filters::LevelFilter, subscriber::util::SubscriberInitExt},
 };
-use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer};
+use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer, tower::ServiceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Body, Clock, Deadline, Elapsed, Host, METRICS, Request, Response, answer,
+    at_once::{AtOnce, hand_over},
     invocation::WholeInvocations,
     metrics,
     panics::{caught, panics_to_log},
@@ -68,8 +69,8 @@ where
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     let host = Host::new(Clock::system());
-    let service = route(&host, function, handler);
-    let runtime = lambda_http::streaming_runtime_concurrent(service).layer(TracingLayer::new());
+    let service = route(&host, function, handler).and_then(hand_over);
+    let runtime = lambda_http::streaming_runtime_concurrent(service).layer(AtOnce::new()).layer(TracingLayer::new());
     until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
 }
 
