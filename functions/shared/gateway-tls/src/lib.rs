@@ -4,7 +4,7 @@
 //! before its first request. So Mozilla's roots come with the binary, as their crate read them when it was made, and
 //! nothing is read at start-up. They grow old with the binary: deploy at least once in some years.
 
-use std::{path::Path, sync::OnceLock};
+use std::path::Path;
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -17,8 +17,7 @@ const OWN_ROOTS: &str = "SSL_CERT_FILE";
 /// How a client speaks TLS: with Mozilla's roots, and those of the PEM file that `SSL_CERT_FILE` names, where providers or
 /// proxies have a certificate authority of their own. It names no protocol above TLS: who uses it does.
 pub fn client_config() -> ClientConfig {
-    static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
-    CONFIG.get_or_init(|| ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()).clone()
+    ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()
 }
 
 fn roots() -> RootCertStore {
