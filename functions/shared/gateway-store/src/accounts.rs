@@ -37,6 +37,33 @@ pub struct Account {
     pub last_key: u32,
 }
 
+impl Account {
+    /// A new account without funds.
+    pub(crate) fn fresh(name: &str, at: UnixMs) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: AccountId::from_random(random()?),
+            name: name.to_owned(),
+            created_at: at,
+            balance: Nanos::ZERO,
+            paid_in: Nanos::ZERO,
+            last_key: 0,
+        })
+    }
+
+    pub(crate) fn attributes(&self) -> Attributes {
+        let attributes = [
+            (ACCOUNT, text(self.id.as_str())),
+            (ITEM, text(ACCOUNT_ITEM)),
+            (NAME, text(&self.name)),
+            (CREATED, number(self.created_at.0)),
+            (BALANCE, nanos(self.balance)),
+            (PAID_IN, nanos(self.paid_in)),
+            (LAST_KEY, number(self.last_key)),
+        ];
+        attributes.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}
+
 /// An account with all its keys, deleted ones included: they may still hold funds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -89,21 +116,11 @@ impl Store {
     /// # Errors
     /// The database did not answer.
     pub async fn account_create(&self, name: &str, at: UnixMs) -> Result<Account, StoreError> {
-        let id = AccountId::from_random(random()?);
-        let put = self.client.put_item().table_name(&self.tables.accounts);
-        let put = put.item(ACCOUNT, text(id.as_str())).item(ITEM, text(ACCOUNT_ITEM)).item(NAME, text(name));
-        let put =
-            put.item(CREATED, number(at.0)).item(BALANCE, number(0)).item(PAID_IN, number(0)).item(LAST_KEY, number(0));
+        let account = Account::fresh(name, at)?;
+        let put = self.client.put_item().table_name(&self.tables.accounts).set_item(Some(account.attributes()));
         let put = put.condition_expression("attribute_not_exists(#i)").expression_attribute_names("#i", ITEM);
         put.send().await.map_err(|error| StoreError::of("account_create", error))?;
-        Ok(Account {
-            id,
-            name: name.to_owned(),
-            created_at: at,
-            balance: Nanos::ZERO,
-            paid_in: Nanos::ZERO,
-            last_key: 0,
-        })
+        Ok(account)
     }
 
     /// Every account, by id. Reads the whole table: for the operator's command line, not for requests.

@@ -74,6 +74,16 @@ pub(crate) const OUTPUT: &str = "output";
 pub(crate) const BODY: &str = "body";
 pub(crate) const SALT: &str = "salt";
 
+/// What is known of people, beside `ITEM`, `ACCOUNT`, `CREATED`, `EXPIRES`, `KIND` and `TTL`.
+pub(crate) const EMAIL: &str = "email";
+pub(crate) const ROLE: &str = "role";
+pub(crate) const PASSWORD: &str = "password";
+pub(crate) const SUBJECT: &str = "subject";
+pub(crate) const VERIFIED: &str = "verified";
+pub(crate) const EPOCH: &str = "epoch";
+pub(crate) const SEEN: &str = "seen";
+pub(crate) const TRIES: &str = "tries";
+
 /// The operator's settings.
 pub(crate) const SETTINGS: &str = "settings";
 

@@ -3,9 +3,9 @@
 //! Correctness lives in condition expressions, so there is no storage trait and no mock: tests run the same expressions
 //! against a real engine. Expected outcomes are values; an error here means that the database did not answer.
 //!
-//! Four tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds.
+//! Five tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds.
 //! `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never changed. `usage`: sums of the
-//! ledger's usage, which only spare reading it.
+//! ledger's usage, which only spare reading it. `people`: who signs in to the dashboard.
 
 mod accounts;
 mod attributes;
@@ -22,6 +22,7 @@ mod key_record;
 mod keys;
 mod lanes;
 mod ledger;
+mod people;
 mod refill;
 mod refusal;
 mod rewrite;
@@ -45,6 +46,7 @@ pub use idempotency::{Idempotency, IdempotencyKey};
 pub use key_record::KeyRecord;
 pub use keys::{KeyChange, NewKey, UpdateOutcome};
 pub use ledger::{Filter, Page};
+pub use people::{Accepted, Pending, SignedIn};
 pub use refusal::DEACTIVATED;
 pub use rollup::{Rollup, Total, UsageGroup, UsageSums};
 pub use secrets::Secrets;
@@ -62,6 +64,8 @@ pub struct Tables {
     pub ledger: String,
     /// What requests used, in sums.
     pub usage: String,
+    /// Who signs in to the dashboard.
+    pub people: String,
 }
 
 impl Tables {
@@ -72,6 +76,7 @@ impl Tables {
             tokens: format!("{stack}-tokens"),
             ledger: format!("{stack}-ledger"),
             usage: format!("{stack}-usage"),
+            people: format!("{stack}-people"),
         }
     }
 }
