@@ -13,6 +13,7 @@ use http_body_util::{Either, Full};
 use lambda_http::{RequestExt, request::LambdaRequest};
 
 use crate::{
+    compression,
     event::{self, Platform},
     functions::{self, Function, Functions},
     policy::{Policy, PolicyCache},
@@ -31,6 +32,7 @@ pub struct Api {
     policies: PolicyCache,
     responses: Responses,
     functions: Functions,
+    least_compressed: Option<u64>,
     host: Host,
     address: String,
 }
@@ -41,6 +43,7 @@ struct Target {
     authorized: bool,
     /// How long the function may run.
     timeout: Duration,
+    streamed: bool,
 }
 
 /// Why no function answers, and what the authorizer said of the caller if it spoke.
@@ -70,7 +73,7 @@ impl Api {
                 format!("{}: this version of modelswitch has no function `{}`", route.path, route.function)
             })?;
             let timeout = template.timeouts.get(&route.function).copied().unwrap_or_default();
-            router.add(route.method, &route.path, Target { function, authorized: route.authorized, timeout })?;
+            router.add(route.method, &route.path, Target { function, authorized: route.authorized, timeout, streamed: route.streamed })?;
         }
         Ok(Self {
             router,
@@ -78,6 +81,7 @@ impl Api {
             authorizer: template.authorizer,
             responses: Responses::new(template.gateway_responses),
             functions,
+            least_compressed: template.least_compressed,
             host,
             address,
         })
@@ -94,7 +98,7 @@ impl Api {
             return self.refuse(Kind::IntegrationFailure.into(), "");
         };
         match self.pass(&parts, body, &request_id).await {
-            Ok(answer) => answer.map(Either::Left),
+            Ok(answer) => answer,
             Err(refusal) => self.refuse(refusal, &request_id),
         }
     }
@@ -104,12 +108,7 @@ impl Api {
         self.refuse(Kind::IntegrationFailure.into(), "")
     }
 
-    async fn pass(
-        &self,
-        parts: &Parts,
-        body: Option<Vec<u8>>,
-        request_id: &str,
-    ) -> Result<http::Response<gateway_lambda::Body>, Refusal> {
+    async fn pass(&self, parts: &Parts, body: Option<Vec<u8>>, request_id: &str) -> Result<Answer, Refusal> {
         if header_bytes(parts) > MOST_HEADER_BYTES {
             return Err(Kind::RequestTooLarge.into());
         }
@@ -128,7 +127,9 @@ impl Api {
         let mut context = lambda_http::Context::default();
         context.deadline = at.plus_ms(u64::try_from(found.target.timeout.as_millis()).unwrap_or(u64::MAX)).0;
         let request = request.with_lambda_context(context);
-        Ok(self.functions.invoke(&self.host, found.target.function, request).await)
+        let answer = self.functions.invoke(&self.host, found.target.function, request).await;
+        let least = self.least_compressed.filter(|_| !found.target.streamed);
+        Ok(compression::compressed(answer, &parts.headers, least).await)
     }
 
     /// The policy that lets the request through.

@@ -162,7 +162,10 @@ fn context(
     context.identity.source_ip = Some("127.0.0.1".to_owned());
     context.identity.user_agent = text(header::USER_AGENT);
     context.resource_path = Some(platform.resource.to_owned());
-    context.path = Some(format!("/{STAGE}{}", path_of(parts)));
+    // The stage is in the paths of API Gateway's own domain, and in none of a custom one, which this machine's address is
+    // like.
+    let stage = if is_own_domain(platform.address) { format!("/{STAGE}") } else { String::new() };
+    context.path = Some(format!("{stage}{}", path_of(parts)));
     context.http_method = parts.method.clone();
     context.request_time = Some(request_time(platform.at));
     context.request_time_epoch = i64::try_from(platform.at.0).unwrap_or(i64::MAX);
@@ -175,6 +178,11 @@ fn context(
         context.authorizer = authorizer;
     }
     context
+}
+
+/// Whether this is the address that API Gateway gives every API.
+fn is_own_domain(address: &str) -> bool {
+    address.contains(".execute-api.")
 }
 
 /// `23/Nov/2026:09:30:00 +0000`.
@@ -231,11 +239,22 @@ mod tests {
         assert_eq!(context["requestTime"], "23/Nov/2026:09:30:00 +0000");
         assert_eq!(context["requestTimeEpoch"], 1_795_426_200_123_u64);
         assert_eq!(context["resourcePath"], "/v1/models/{id+}");
-        assert_eq!(context["path"], "/live/v1/models/groq/llama");
+        assert_eq!(context["path"], "/v1/models/groq/llama");
         assert_eq!(context["stage"], "live");
         assert_eq!(context["authorizer"]["account"], "acct_1");
         assert_eq!(context["authorizer"]["principalId"], "acct_1");
         assert_eq!(context["identity"]["sourceIp"], "127.0.0.1");
+    }
+
+    #[test]
+    fn the_stage_is_in_the_paths_of_api_gateway_s_own_domain_alone() {
+        let path = |address| {
+            let platform = Platform { address, ..PLATFORM };
+            let parts = parts(http::Request::get("/dashboard"));
+            proxy_event(&parts, Vec::new(), HashMap::new(), None, platform).request_context.path
+        };
+        assert_eq!(path("abc.execute-api.us-east-1.amazonaws.com").as_deref(), Some("/live/dashboard"));
+        assert_eq!(path("gateway.example").as_deref(), Some("/dashboard"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod cli;
+mod compression;
 mod engine;
 pub mod event;
 mod feed;

@@ -36,6 +36,8 @@ pub struct Template {
     pub gateway_responses: BTreeMap<String, GatewayResponse>,
     /// The tables.
     pub tables: Vec<Table>,
+    /// From how many bytes on API Gateway compresses an answer, for a client that takes it so; none: never.
+    pub least_compressed: Option<u64>,
 }
 
 /// A method on a path, and who answers there.
@@ -49,6 +51,8 @@ pub struct Route {
     pub function: String,
     /// Whether the authorizer is asked first.
     pub authorized: bool,
+    /// Whether the answer is passed on as it comes.
+    pub streamed: bool,
 }
 
 /// A function that runs by the clock.
@@ -164,7 +168,8 @@ impl Template {
             .into_iter()
             .map(|(id, properties)| table(&id, properties))
             .collect::<Result<_, _>>()?;
-        Ok(Self { routes, timeouts, schedules, authorizer, gateway_responses, tables })
+        let least_compressed = api.minimum_compression_size;
+        Ok(Self { routes, timeouts, schedules, authorizer, gateway_responses, tables, least_compressed })
     }
 }
 
@@ -231,6 +236,7 @@ struct ApiEvent {
     method: String,
     #[serde(default)]
     auth: EventAuth,
+    response_transfer_mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -251,6 +257,7 @@ struct ApiProperties {
     auth: ApiAuth,
     #[serde(default)]
     gateway_responses: BTreeMap<String, ResponseProperties>,
+    minimum_compression_size: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -342,7 +349,8 @@ fn route(function: &str, event: ApiEvent, place: &str) -> Result<Route, String> 
         return Err(format!("{place}.Path: `{}` must begin with a slash", event.path));
     }
     let authorized = event.auth.authorizer.as_deref() != Some("NONE");
-    Ok(Route { method, path: event.path, function: function.to_owned(), authorized })
+    let streamed = event.response_transfer_mode.as_deref() == Some("RESPONSE_STREAM");
+    Ok(Route { method, path: event.path, function: function.to_owned(), authorized, streamed })
 }
 
 /// `rate(5 minutes)`; a cron expression would need a calendar, and nothing here runs by one.

@@ -29,7 +29,7 @@ Resources:
       CodeUri: functions/models/
       Timeout: 900
       Events:
-        Show: { Type: Api, Properties: { RestApiId: !Ref Api, Path: "/v1/models/{id+}", Method: get } }
+        Show: { Type: Api, Properties: { RestApiId: !Ref Api, Path: "/v1/models/{id+}", Method: get, ResponseTransferMode: RESPONSE_STREAM } }
         Rest: { Type: Api, Properties: { Path: /, Method: ANY, Auth: { Authorizer: NONE } } }
         Timer: { Type: Schedule, Properties: { Schedule: rate(1 minute) } }
   LedgerTable:
@@ -50,12 +50,13 @@ fn error_of(text: &str) -> String {
 #[test]
 fn routes_authorizer_responses_and_tables_are_read() {
     let template = Template::parse(SMALL).unwrap();
-    let rest = Route { method: None, path: "/".into(), function: "models".into(), authorized: false };
+    let rest = Route { method: None, path: "/".into(), function: "models".into(), authorized: false, streamed: false };
     let show = Route {
         method: Some(Method::GET),
         path: "/v1/models/{id+}".into(),
         function: "models".into(),
         authorized: true,
+        streamed: true,
     };
     assert_eq!(template.routes, [rest, show]);
     assert_eq!(template.schedules, [Schedule { function: "models".into(), every: Duration::from_secs(60) }]);
@@ -81,8 +82,11 @@ fn the_template_of_this_version_is_read_whole() {
     let template = Template::parse(EMBEDDED).unwrap();
     assert!(template.routes.iter().any(|route| route.path == "/v1/chat/completions" && route.authorized));
     assert_eq!(template.authorizer.function, "authorizer");
+    assert_eq!(template.least_compressed, Some(1024));
     let tables: Vec<_> = template.tables.iter().map(|table| table.name.as_str()).collect();
-    for name in ["modelswitch-accounts", "modelswitch-tokens", "modelswitch-ledger", "modelswitch-usage"] {
+    for name in
+        ["modelswitch-accounts", "modelswitch-tokens", "modelswitch-ledger", "modelswitch-usage", "modelswitch-people"]
+    {
         assert!(tables.contains(&name), "{name} is not in {tables:?}");
     }
 }

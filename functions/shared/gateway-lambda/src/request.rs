@@ -33,6 +33,13 @@ pub struct Request {
     pub method: Method,
     /// The path as the client wrote it, without the stage.
     pub path: String,
+    /// The same as the client's browser sees it: with the stage, where that is a part of the address.
+    pub full_path: String,
+    /// The name under which API Gateway was reached, one of its own whatever the client wrote; with the port, where there
+    /// is one.
+    pub host: String,
+    /// The client's address.
+    pub client_address: String,
     /// The route's template, `/v1/models/{id+}`.
     pub resource: String,
     /// The route's parameters, decoded.
@@ -72,6 +79,9 @@ impl Request {
         let record = Record::new(id.clone(), platform_id, function, caller.clone(), running.token());
         let deadline = event.lambda_context_ref().map_or(0, |context| context.deadline);
         let deadline = Deadline::new(host.clock.clone(), deadline, host.stopping.clone());
+        let full_path = context.path.clone().unwrap_or_default();
+        let host = context.domain_name.clone().unwrap_or_default();
+        let client_address = context.identity.source_ip.clone().unwrap_or_default();
         let pairs = |map: &lambda_http::aws_lambda_events::query_map::QueryMap| {
             map.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
         };
@@ -85,7 +95,23 @@ impl Request {
             _ => Bytes::new(),
         };
         let (method, headers) = (parts.method, parts.headers);
-        Self { id, at, method, path, resource, path_parameters, query, headers, body, record, deadline, caller }
+        Self {
+            id,
+            at,
+            method,
+            path,
+            full_path,
+            host,
+            client_address,
+            resource,
+            path_parameters,
+            query,
+            headers,
+            body,
+            record,
+            deadline,
+            caller,
+        }
     }
 
     /// Who calls.

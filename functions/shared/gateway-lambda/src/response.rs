@@ -66,6 +66,12 @@ impl Response {
         Self { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), content: Content::Whole(Bytes::new()) }
     }
 
+    /// Elsewhere, by GET: what a browser is told after a form. `location` is a path of our own.
+    pub fn see_other(location: HeaderValue) -> Self {
+        let response = Self { status: StatusCode::SEE_OTHER, ..Self::no_content() };
+        response.header(header::LOCATION, location)
+    }
+
     /// An error's envelope.
     pub fn error(error: &ApiError) -> Self {
         let mut response = Self::bytes(error.code.status(), JSON, error.body());
@@ -78,6 +84,12 @@ impl Response {
     /// The same with one more header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// The same with one more header of a name that it may have already, such as `Set-Cookie`.
+    pub fn header_more(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
         self
     }
 
