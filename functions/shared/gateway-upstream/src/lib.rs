@@ -1,4 +1,5 @@
-//! Whom we call: the providers, over HTTP, and the relay that forwards their streams.
+//! Whom we call: the providers, over HTTP, and the relay that forwards their streams; and who knows people, by OpenID
+//! Connect.
 //!
 //! This crate knows no account, key or price list of its own, and no HTTP status of ours: a failure is an
 //! [`UpstreamError`], and one `From` makes an `ApiError` of it. It must never log or show a credential, a prompt or an
@@ -9,6 +10,7 @@ mod client;
 mod credentials;
 mod echo;
 mod error;
+mod openid;
 mod relay;
 
 #[cfg(test)]
@@ -19,5 +21,6 @@ pub use self::{
     client::{Timeouts, Upstream},
     credentials::{Credentials, Secrets, Source},
     error::UpstreamError,
+    openid::{Flow, Identity, OpenId, OpenIdError, OpenIdSettings},
     relay::{Relay, relay},
 };
