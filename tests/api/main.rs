@@ -9,6 +9,7 @@ mod bad_input;
 mod balance;
 mod chat_completions;
 mod configuration;
+mod dashboard;
 mod deadlines;
 mod embeddings;
 mod hold_expirer;

@@ -48,10 +48,13 @@ async fn method_not_allowed_where_the_path_exists() {
         "ANY /api/keys",
         "ANY /api/keys/{id}",
         "ANY /api/keys/{id}/rotate",
+        "ANY /dashboard",
+        "ANY /dashboard/{proxy+}",
     ];
     let gateway = TestGateway::start().await;
     for route in routes {
         let path = route.trim_start_matches("ANY ").replace("{id+}", "lab/chat").replace("{id}", "1");
+        let path = path.replace("{proxy+}", "sign-in");
         let answer = gateway.anonymous.send(Method::OPTIONS, &path, "").await;
         assert_eq!(answer.error(), (405, "method_not_allowed".to_owned()), "{path}");
         assert!(!answer.header("allow").is_empty(), "{path}");

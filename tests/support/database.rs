@@ -162,7 +162,8 @@ impl Database {
             return;
         }
         let client = self.client();
-        for table in [&self.tables.accounts, &self.tables.tokens, &self.tables.ledger] {
+        let Tables { accounts, tokens, ledger, usage, people } = &self.tables;
+        for table in [accounts, tokens, ledger, usage, people] {
             client.delete_table().table_name(table).send().await.unwrap();
         }
     }

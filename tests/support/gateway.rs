@@ -8,6 +8,7 @@ use gateway_core::{
     limits::RateLimit,
     moment::UnixMs,
     money::Nanos,
+    people::{Email, Link, LinkKind, Role, Secret},
     settings::Settings,
     token::{KeyType, Token},
 };
@@ -17,7 +18,7 @@ use gateway_upstream::Timeouts;
 use modelswitch::{Data, Gateway, Options};
 use serde_json::{Value, json};
 
-use crate::{Client, Provider};
+use crate::{Browser, Client, Provider};
 
 /// Where the clock stands when a gateway starts: 2026-11-23T09:30:00Z.
 pub const START: UnixMs = UnixMs(1_795_426_200_000);
@@ -126,6 +127,29 @@ impl TestGateway {
         let now = self.clock().now();
         let key = self.store().key_create(&self.account, &new, &token, now, None).await.unwrap().unwrap();
         (key.id, self.anonymous.with_token(Some(token.reveal())))
+    }
+
+    /// A browser that has never been here.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.gateway.url)
+    }
+
+    /// A browser that is signed in as the first account's owner, by a link like the one that the first start prints.
+    pub async fn signed_in(&self) -> Browser {
+        let path = self.link(LinkKind::SignIn, "owner@localhost").await;
+        let browser = self.browser();
+        let answer = browser.fill(&path, &[]).await;
+        assert_eq!((answer.status, answer.header("location")), (303, "/dashboard"), "{}", answer.text);
+        browser
+    }
+
+    /// The path of a fresh link for this address, to the first account.
+    pub async fn link(&self, kind: LinkKind, email: &str) -> String {
+        let (secret, email) = (Secret::from_random(random().unwrap()), Email::parse(email).unwrap());
+        let (account, created_at) = (self.account.clone(), self.clock().now());
+        let link = Link { kind, email, account, role: Role::Member, created_at };
+        self.store().link_create(&secret, &link).await.unwrap();
+        kind.url("/dashboard", &secret)
     }
 
     /// Adds to the account's funds.

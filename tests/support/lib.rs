@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the tools of tests: what they can't do fails the test")]
 
+mod browser;
 mod chat;
 mod client;
 mod database;
@@ -11,12 +12,14 @@ mod folder;
 mod gateway;
 mod journal;
 pub mod lambda;
+pub mod openid;
 pub mod process;
 mod provider;
 pub mod refusals;
 mod runtime_api;
 mod served_database;
 
+pub use browser::Browser;
 pub use chat::ChatFunction;
 pub use client::{Answer, Client};
 pub use database::{Database, Environment, Running, on_database};

@@ -10,13 +10,19 @@ use crate::{template::Template, tree};
 const READS: [&str; 2] = ["required(\"", "environment(\""];
 
 /// A variable, and what it names.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 7] = [
     ("ACCOUNTS_TABLE", "AccountsTable"),
     ("TOKENS_TABLE", "TokensTable"),
     ("LEDGER_TABLE", "LedgerTable"),
     ("USAGE_TABLE", "UsageTable"),
+    ("PEOPLE_TABLE", "PeopleTable"),
     ("PROVIDER_SECRET", "ProviderSecret"),
+    ("OPENID_SECRET", "OpenIdSecret"),
 ];
+
+/// A variable that is a parameter of the stack.
+const SETTINGS: [(&str, &str); 3] =
+    [("SIGN_UP", "SignUp"), ("OPENID_ISSUER", "OpenIdIssuer"), ("OPENID_CLIENT_ID", "OpenIdClientId")];
 
 /// The variables that the code under `folder` reads.
 fn read(folder: &str) -> BTreeSet<String> {
@@ -54,7 +60,11 @@ fn every_variable_names_what_it_says_and_what_the_function_s_role_reaches() {
             assert!(value.is_null() || value["Ref"] == resource, "{}: {variable}", function.name);
             assert_eq!(policies.contains(resource), !value.is_null(), "{}: {variable} and the role", function.name);
         }
-        let known: BTreeSet<_> = VARIABLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for (variable, parameter) in SETTINGS {
+            let value = &properties["Environment"]["Variables"][variable];
+            assert!(value.is_null() || value["Ref"] == parameter, "{}: {variable}", function.name);
+        }
+        let known: BTreeSet<_> = VARIABLES.iter().chain(&SETTINGS).map(|(name, _)| (*name).to_owned()).collect();
         assert!(given(properties).is_subset(&known), "{}: a variable that this test does not know", function.name);
     }
 }

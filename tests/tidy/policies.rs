@@ -30,14 +30,17 @@ const OPERATIONS: [(&str, &str); 14] = [
 
 const SECRET_RIGHT: &str = "secretsmanager:GetSecretValue";
 
-/// What is reached: the field of the store's `Tables`, or the secret, and what the template calls it.
+/// What is reached: the field of the store's `Tables`, and what the template calls it.
 const RESOURCES: [(&str, &str); 5] = [
     ("accounts", "AccountsTable"),
     ("tokens", "TokensTable"),
     ("ledger", "LedgerTable"),
     ("usage", "UsageTable"),
-    (SECRET, "ProviderSecret"),
+    ("people", "PeopleTable"),
 ];
+
+/// The secrets, by the variables that name them: which one a function reads is the one that it is given.
+const SECRETS: [(&str, &str); 2] = [("PROVIDER_SECRET", "ProviderSecret"), ("OPENID_SECRET", "OpenIdSecret")];
 
 const SECRET: &str = "secret";
 
@@ -83,7 +86,8 @@ fn rights(function: &str, body: &str) -> BTreeSet<Right> {
         for (at, _) in body.match_indices(begins) {
             let table = body[at..].split_once("tables.").map_or("", |(_, table)| table);
             let resource = if right == SECRET_RIGHT { SECRET } else { table };
-            let resource = RESOURCES.iter().map(|(name, _)| *name).find(|name| resource.starts_with(name));
+            let resource =
+                RESOURCES.iter().map(|(name, _)| *name).chain([SECRET]).find(|name| resource.starts_with(name));
             rights.insert((right, resource.unwrap_or_else(|| panic!("{function}: no table is named behind {begins}"))));
         }
     }
@@ -142,7 +146,12 @@ fn every_function_may_do_what_its_code_does_and_nothing_else() {
     for function in Template::load().functions() {
         let allowed = allowed(function.properties());
         let needed = needed(&store, calls(&tree::code(&format!("functions/{}/src", function.name))));
-        let logical_id = |name: &str| RESOURCES.iter().find(|(known, _)| *known == name).unwrap().1.to_owned();
+        let variables = &function.properties()["Environment"]["Variables"];
+        let secret = SECRETS.iter().find(|(variable, _)| !variables[variable].is_null()).map(|(_, id)| *id);
+        let logical_id = |name: &str| {
+            let table = RESOURCES.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
+            table.or(secret).unwrap_or_else(|| panic!("{}: which {name}?", function.name)).to_owned()
+        };
         let rights: BTreeMap<_, _> =
             needed.iter().map(|((right, name), way)| (((*right).to_owned(), logical_id(name)), way)).collect();
         let unused = allowed.iter().filter(|right| !rights.contains_key(right));

@@ -27,12 +27,14 @@ pub enum Function {
     Transactions,
     /// `/api/keys`.
     Keys,
+    /// `/dashboard` and below.
+    Dashboard,
     /// What no route serves.
     UnknownRoute,
 }
 
 impl Function {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ChatCompletions,
         Self::Embeddings,
         Self::Models,
@@ -41,6 +43,7 @@ impl Function {
         Self::Usage,
         Self::Transactions,
         Self::Keys,
+        Self::Dashboard,
         Self::UnknownRoute,
     ];
 
@@ -55,6 +58,7 @@ impl Function {
             Self::Usage => "usage",
             Self::Transactions => "transactions",
             Self::Keys => "keys",
+            Self::Dashboard => "dashboard",
             Self::UnknownRoute => "unknown-route",
         }
     }
@@ -88,12 +92,14 @@ pub struct Functions {
     pub configuration: Configuration,
     /// The providers.
     pub upstream: Upstream,
+    /// The dashboard, with what it keeps between requests.
+    pub dashboard: dashboard::App,
 }
 
 impl Functions {
     /// The answer of a function to an event.
     pub async fn invoke(&self, host: &Host, function: Function, event: lambda_http::Request) -> http::Response<Body> {
-        let Self { store, configuration, upstream } = self.clone();
+        let Self { store, configuration, upstream, dashboard } = self.clone();
         let name = function.name();
         match function {
             Function::ChatCompletions => {
@@ -128,6 +134,7 @@ impl Functions {
                 let app = keys::App { store };
                 answer(host, name, event, |request| keys::handle(&app, request)).await
             }
+            Function::Dashboard => answer(host, name, event, |request| dashboard::handle(&dashboard, request)).await,
             Function::UnknownRoute => {
                 answer(host, name, event, |request| unknown_route::handle(&unknown_route::App, request)).await
             }

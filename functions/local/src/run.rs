@@ -10,6 +10,7 @@ use std::{
 };
 
 use gateway_lambda::{environment, panics_to_log};
+use gateway_upstream::OpenIdSettings;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -80,6 +81,10 @@ async fn options(serve: ServeArgs, target: &Target) -> Result<Options, String> {
         credentials.extend(credential.map(|secret| (provider.name.clone(), secret)));
     }
     let settings = serve.config.as_deref().map(operator::read_settings).transpose()?;
+    let openid = serve.openid_issuer.map(|issuer| {
+        let client_id = serve.openid_client_id.unwrap_or_default();
+        (OpenIdSettings { issuer, client_id }, environment("OPENID_CLIENT_SECRET"))
+    });
     let data = if serve.ephemeral { Data::Ephemeral } else { Data::File(target.data.clone()) };
     Ok(Options {
         port: serve.port,
@@ -89,6 +94,8 @@ async fn options(serve: ServeArgs, target: &Target) -> Result<Options, String> {
         credentials,
         template: serve.template,
         free_credit: serve.credit,
+        sign_up: serve.sign_up,
+        openid,
         ..Options::default()
     })
 }
@@ -101,6 +108,7 @@ fn ready_line(gateway: &Gateway) -> String {
         proxy_key: Option<&'a str>,
         billing_key: Option<&'a str>,
         account_id: Option<&'a str>,
+        sign_in_link: Option<&'a str>,
     }
     let first = gateway.first_account.as_ref();
     let ready = Ready {
@@ -108,6 +116,7 @@ fn ready_line(gateway: &Gateway) -> String {
         proxy_key: first.map(|first| first.proxy_key.reveal()),
         billing_key: first.map(|first| first.billing_key.reveal()),
         account_id: first.map(|first| first.id.as_str()),
+        sign_in_link: first.map(|first| first.sign_in_link.as_str()),
     };
     serde_json::to_string(&ready).unwrap_or_default()
 }
@@ -120,6 +129,7 @@ fn welcome(gateway: &Gateway, place: &str) -> String {
         Some(first) => first_welcome(url, place, program, first),
         None => format!(
             "ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1); its data are in {place}\n\n\
+             The dashboard: {url}/dashboard\n\
              A new key:     {program} key create --name NAME\n\
              The accounts:  {program} account list\n",
         ),
@@ -127,7 +137,7 @@ fn welcome(gateway: &Gateway, place: &str) -> String {
 }
 
 fn first_welcome(url: &str, place: &str, program: &str, first: &FirstAccount) -> String {
-    let FirstAccount { id, proxy_key, billing_key } = first;
+    let FirstAccount { id, proxy_key, billing_key, sign_in_link } = first;
     let (proxy_key, billing_key) = (proxy_key.reveal(), billing_key.reveal());
     format!(
         r#"ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1); its data are in {place}
@@ -137,6 +147,10 @@ fn first_welcome(url: &str, place: &str, program: &str, first: &FirstAccount) ->
   billing key  {billing_key}   for the account, /api
 
 Copy the keys now: they are stored as hashes and won't be shown again.
+
+The dashboard; this link signs you in, once, within 24 hours:
+
+  {sign_in_link}
 
 Ask a model (this one is built in; it is no model and answers with your own words):
 

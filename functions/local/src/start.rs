@@ -7,13 +7,15 @@ use gateway_core::{
     ids::{AccountId, RequestId},
     ledger::EntryKind,
     limits::RateLimit,
+    moment::UnixMs,
     money::Nanos,
+    people::{Email, Link, LinkKind, Role, Secret, User},
     settings::{ProviderSettings, Settings, SettingsError},
     token::{KeyType, Token},
 };
 use gateway_lambda::{Clock, Host, TaskTracker};
 use gateway_store::{Configuration, Credit, NewKey, Store, StoreError, Tables};
-use gateway_upstream::{Credentials, Timeouts, Upstream};
+use gateway_upstream::{Credentials, OpenId, OpenIdSettings, Timeouts, Upstream};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, JoinSet},
@@ -50,6 +52,10 @@ pub struct Options {
     pub template: Option<PathBuf>,
     /// What the first account may spend.
     pub free_credit: Nanos,
+    /// Whether anybody may make an account in the dashboard.
+    pub sign_up: bool,
+    /// Where people may sign in to the dashboard, and our secret there, if we have one.
+    pub openid: Option<(OpenIdSettings, Option<String>)>,
     /// How long `usage-rollup` pauses; none: it runs when [`Gateway::rollup`] is called, and never else.
     pub rollup_pause: Option<Duration>,
 }
@@ -70,6 +76,8 @@ impl Default for Options {
             clock: Clock::system(),
             template: None,
             free_credit: Nanos::usd(5),
+            sign_up: false,
+            openid: None,
             rollup_pause: Some(ROLLUP_PAUSE),
         }
     }
@@ -86,6 +94,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// The account that this start made, because there was none.
     pub first_account: Option<FirstAccount>,
+    /// What hashes the dashboard's passwords.
+    pub passwords: dashboard::Passwords,
     schedules: Schedules,
     running: TaskTracker,
     rollup: Rollup,
@@ -104,7 +114,12 @@ pub struct FirstAccount {
     pub proxy_key: Token,
     /// Its key for the account.
     pub billing_key: Token,
+    /// A link that signs its owner in to the dashboard, once.
+    pub sign_in_link: String,
 }
+
+/// Who the first account's owner is: nobody writes to this address.
+const FIRST_OWNER: &str = "owner@localhost";
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -145,15 +160,23 @@ impl Gateway {
             None => store.settings().await?,
         };
         let catalogue = Catalogue::new(merged(settings, options.extra))?;
+        let dashboard = dashboard::App {
+            store: store.clone(),
+            passwords: dashboard::Passwords::default(),
+            sign_up: options.sign_up,
+            openid: options.openid.map(openid).transpose().map_err(StartError::Other)?,
+        };
+        let passwords = dashboard.passwords.clone();
         let functions = Functions {
             store: store.clone(),
+            dashboard,
             configuration: Configuration::fixed(catalogue),
             upstream: Upstream::new(options.timeouts, Credentials::fixed(options.credentials))
                 .map_err(StartError::Other)?,
         };
-        let first_account = first_account(&store, &options.clock, options.free_credit).await?;
         let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?.to_string();
         let url = format!("http://{address}");
+        let first_account = first_account(&store, &options.clock, options.free_credit, &url).await?;
         let rollup = usage_rollup::App { store: store.clone(), clock: options.clock.clone() };
         let rollup = Rollup::new(engine.feed, rollup);
         let mut tasks = JoinSet::new();
@@ -166,7 +189,8 @@ impl Gateway {
         let api = Arc::new(Api::new(template, functions, host, address).map_err(StartError::Other)?);
         let (stop, stopped) = oneshot::channel();
         let server = spawn(server::serve(listener, api, stopped));
-        Ok(Self { url, store, clock: options.clock, first_account, schedules, running, rollup, tasks, stop, server })
+        let clock = options.clock;
+        Ok(Self { url, store, clock, first_account, passwords, schedules, running, rollup, tasks, stop, server })
     }
 
     /// Does at once what the schedule does every few minutes: ends the holds that are past their time.
@@ -236,7 +260,12 @@ pub fn merged(mut settings: Settings, extra: Settings) -> Settings {
 }
 
 /// Makes an account with credit and one key of each type, if there is no account at all.
-async fn first_account(store: &Store, clock: &Clock, credit: Nanos) -> Result<Option<FirstAccount>, StoreError> {
+async fn first_account(
+    store: &Store,
+    clock: &Clock,
+    credit: Nanos,
+    url: &str,
+) -> Result<Option<FirstAccount>, StoreError> {
     if !store.account_list().await?.is_empty() {
         return Ok(None);
     }
@@ -251,7 +280,24 @@ async fn first_account(store: &Store, clock: &Clock, credit: Nanos) -> Result<Op
     }
     let proxy_key = first_key(store, &id, KeyType::Proxy, clock).await?;
     let billing_key = first_key(store, &id, KeyType::Billing, clock).await?;
-    Ok(Some(FirstAccount { id, proxy_key, billing_key }))
+    let sign_in_link = first_link(store, &id, now, url).await?;
+    Ok(Some(FirstAccount { id, proxy_key, billing_key, sign_in_link }))
+}
+
+/// Makes the account's owner, and a link that signs them in.
+async fn first_link(store: &Store, account: &AccountId, at: UnixMs, url: &str) -> Result<String, StoreError> {
+    let Some(email) = Email::parse(FIRST_OWNER) else { return Ok(String::new()) };
+    store.user_create(&User::new(email.clone(), account.clone(), Role::Owner, at)).await?;
+    let secret = Secret::from_random(gateway_store::random()?);
+    let link = Link { kind: LinkKind::SignIn, email, account: account.clone(), role: Role::Owner, created_at: at };
+    store.link_create(&secret, &link).await?;
+    Ok(link.kind.url(&format!("{url}/dashboard"), &secret))
+}
+
+/// The OpenID provider with what we are there.
+fn openid((settings, secret): (OpenIdSettings, Option<String>)) -> Result<OpenId, String> {
+    let credentials = secret.map(|secret| ("client_secret".to_owned(), secret)).into_iter().collect();
+    OpenId::new(settings, Credentials::fixed(credentials))
 }
 
 async fn first_key(store: &Store, account: &AccountId, key_type: KeyType, clock: &Clock) -> Result<Token, StoreError> {

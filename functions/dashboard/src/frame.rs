@@ -1,0 +1,56 @@
+//! What stands around every page: title, navigation, who is signed in.
+
+use gateway_core::people::User;
+
+use crate::site::Site;
+
+/// The pages, as the navigation has them.
+const NAVIGATION: [(&str, &str); 7] = [
+    ("/", "Overview"),
+    ("/keys", "API Keys"),
+    ("/billing-keys", "Billing Keys"),
+    ("/billing", "Billing"),
+    ("/usage", "Usage"),
+    ("/models", "Models"),
+    ("/quick-start", "Quick start"),
+];
+
+/// A link of the navigation.
+pub(crate) struct Entry {
+    pub(crate) href: String,
+    pub(crate) label: &'static str,
+    pub(crate) here: bool,
+}
+
+/// What `frame.html` shows around a page.
+pub(crate) struct Frame<'a> {
+    /// The page's title.
+    pub(crate) title: &'a str,
+    /// Who is signed in.
+    pub(crate) user: Option<&'a User>,
+    /// The token that every form of the page carries.
+    pub(crate) csrf: String,
+    pub(crate) css: String,
+    pub(crate) htmx: String,
+    site: &'a Site,
+    here: &'a str,
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(site: &'a Site, title: &'a str, here: &'a str, user: Option<&'a User>, csrf: String) -> Self {
+        let asset = |name: &str| site.at(&format!("/assets/{name}"));
+        let (css, htmx) = (asset(crate::assets::css()), asset(crate::assets::htmx()));
+        Self { title, user, csrf, css, htmx, site, here }
+    }
+
+    /// The path of a page: `{{ frame.at("/security") }}`.
+    pub(crate) fn at(&self, path: &str) -> String {
+        self.site.at(path)
+    }
+
+    /// The navigation.
+    pub(crate) fn navigation(&self) -> Vec<Entry> {
+        let entry = |(path, label): (&str, &'static str)| Entry { href: self.at(path), label, here: path == self.here };
+        NAVIGATION.into_iter().map(entry).collect()
+    }
+}

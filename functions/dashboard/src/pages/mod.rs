@@ -1,0 +1,54 @@
+//! The pages: each file is one, and is called as its path and its template are.
+
+pub(crate) mod invitation;
+pub(crate) mod link;
+pub(crate) mod openid;
+pub(crate) mod overview;
+pub(crate) mod reset;
+pub(crate) mod security;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;
+pub(crate) mod sign_up;
+
+use gateway_core::people::{
+    Email, LEAST_PASSWORD_CHARS, Link, LinkKind, MOST_PASSWORD_CHARS, Password, PasswordProblem, Secret, Tries,
+};
+
+use crate::{answer::Failure, visit::Visit};
+
+/// A form that has something wrong with it is answered with this.
+const UNPROCESSABLE: u16 = 422;
+
+/// The form's new password, in its field `password`; or what is wrong with it.
+fn new_password(visit: &Visit<'_>, email: &Email) -> Result<Password, String> {
+    Password::new(visit.form.text("password"), email).map_err(|problem| match problem {
+        PasswordProblem::TooShort => format!("Take a password of at least {LEAST_PASSWORD_CHARS} characters."),
+        PasswordProblem::TooLong => format!("Take a password of at most {MOST_PASSWORD_CHARS} characters."),
+        PasswordProblem::Guessable => "Too many people use that password. Take another one.".to_owned(),
+    })
+}
+
+/// The link that the path's secret is for, if it is good.
+async fn link_of(visit: &Visit<'_>, kind: LinkKind) -> Result<Option<(Secret, Link)>, Failure> {
+    let Some(secret) = Secret::parse(&visit.parameter) else { return Ok(None) };
+    let link = visit.app.store.link(kind, &secret, visit.request.at).await?;
+    Ok(link.map(|link| (secret, link)))
+}
+
+/// Counts a try, and lets it go on only if it is not one too many.
+async fn counted(visit: &Visit<'_>, tries: &[Tries<'_>]) -> Result<(), Failure> {
+    for tries in tries {
+        if let Some(until) = visit.app.store.try_count(tries, visit.request.at).await? {
+            return Err(Failure::TooMany(until));
+        }
+    }
+    Ok(())
+}
+
+/// Gives tries back that were right.
+async fn uncounted(visit: &Visit<'_>, tries: &[Tries<'_>]) -> Result<(), Failure> {
+    for tries in tries {
+        visit.app.store.try_return(tries, visit.request.at).await?;
+    }
+    Ok(())
+}

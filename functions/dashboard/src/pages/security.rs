@@ -1,0 +1,62 @@
+//! `/dashboard/security`: the password, and signing out everywhere.
+
+use askama::Template;
+use gateway_core::people::{Password, Tries};
+
+use super::{UNPROCESSABLE, counted, new_password, uncounted};
+use crate::{
+    answer::{Answer, Failure},
+    frame::Frame,
+    visit::Visit,
+};
+
+#[derive(Template)]
+#[template(path = "security.html")]
+struct Security<'a> {
+    frame: Frame<'a>,
+    email: &'a str,
+    has_password: bool,
+    openid: bool,
+    problem: Option<&'a str>,
+    notice: Option<&'a str>,
+}
+
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> Result<Security<'a>, Failure> {
+    let user = &visit.signed_in()?.user;
+    let done = "Your password is changed. Every other browser is signed out.";
+    Ok(Security {
+        frame: visit.frame("Security", "/security"),
+        email: user.email.as_str(),
+        has_password: user.password.is_some(),
+        openid: user.subject.is_some(),
+        problem,
+        notice: (visit.request.query("notice") == Some("password")).then_some(done),
+    })
+}
+
+/// GET /security
+pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    Answer::page(&page(visit, None)?)
+}
+
+/// POST /security: another password. Who has none yet sets the first; who has one must know it.
+pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    let user = &visit.signed_in()?.user;
+    let password = match new_password(visit, &user.email) {
+        Ok(password) => password,
+        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))?),
+    };
+    if user.password.is_some() {
+        let tries = [Tries::Password(&user.email)];
+        counted(visit, &tries).await?;
+        let typed = Password::typed(visit.form.text("current"));
+        if !visit.app.passwords.is_right(typed, user.password.clone()).await? {
+            let problem = "Your current password is another one.";
+            return Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem))?);
+        }
+        uncounted(visit, &tries).await?;
+    }
+    let hash = visit.app.passwords.hash(password).await?;
+    let user = visit.app.store.user_password(&user.email, &hash).await?.ok_or(Failure::SignedOut)?;
+    visit.sign_in(&user, "/security?notice=password").await
+}

@@ -1,0 +1,55 @@
+//! `/dashboard/sign-up`: a new account and its owner, where the operator lets everybody in. Nobody has seen the address, so
+//! nobody vouches for it.
+
+use askama::Template;
+use gateway_core::people::{Email, Role, Tries, User};
+
+use super::{UNPROCESSABLE, counted, new_password};
+use crate::{
+    answer::{Answer, Failure},
+    frame::Frame,
+    visit::Visit,
+};
+
+#[derive(Template)]
+#[template(path = "sign_up.html")]
+struct SignUp<'a> {
+    frame: Frame<'a>,
+    email: &'a str,
+    problem: Option<&'a str>,
+}
+
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> SignUp<'a> {
+    SignUp { frame: visit.frame("Sign up", ""), email: visit.form.text("email"), problem }
+}
+
+/// GET /sign-up
+pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    if !visit.app.sign_up {
+        return Err(Failure::NotFound);
+    }
+    Answer::page(&page(visit, None))
+}
+
+/// POST /sign-up
+pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    if !visit.app.sign_up {
+        return Err(Failure::NotFound);
+    }
+    let wrong = |problem: &str| Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem)));
+    let Some(email) = Email::parse(visit.form.text("email")) else {
+        return wrong("Write your whole email address.");
+    };
+    let password = match new_password(visit, &email) {
+        Ok(password) => password,
+        Err(problem) => return wrong(&problem),
+    };
+    counted(visit, &[Tries::SignUp(&visit.request.client_address)]).await?;
+    let (hash, at) = (visit.app.passwords.hash(password).await?, visit.request.at);
+    let owner =
+        |account| User { password: Some(hash), verified: false, ..User::new(email.clone(), account, Role::Owner, at) };
+    match visit.app.store.user_sign_up(email.as_str(), at, owner).await? {
+        Some(user) => visit.sign_in(&user, "/").await,
+        None => wrong("There is a user with this email address already. Sign in instead."),
+    }
+}

@@ -1,0 +1,146 @@
+//! Every route of the dashboard, in one table.
+
+use std::{future::Future, pin::Pin};
+
+use http::Method;
+
+use crate::{
+    answer::{Answer, Failure},
+    assets,
+    pages::{invitation, link, openid, overview, reset, security, sign_in, sign_out, sign_up},
+    visit::Visit,
+};
+
+/// Who may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, and nobody asks who it is.
+    Asset,
+    /// Anybody.
+    Anyone,
+    /// Who is signed in.
+    User,
+}
+
+type Outcome<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+
+/// A method on a path, and what answers there.
+pub struct Route {
+    /// `GET`, or `POST` for whatever changes something.
+    pub method: Method,
+    /// Behind `/dashboard`; a last part in braces stands for any.
+    pub path: &'static str,
+    /// Who may come.
+    pub access: Access,
+    pub(crate) handler: for<'a> fn(&'a Visit<'a>) -> Outcome<'a>,
+}
+
+/// The routes. A `POST` gets to its page only with the token of the page that its form was on.
+pub static ROUTES: [Route; 18] = [
+    Route { method: Method::GET, path: "/", access: Access::User, handler: |v| Box::pin(overview::show(v)) },
+    Route {
+        method: Method::GET,
+        path: "/assets/{name}",
+        access: Access::Asset,
+        handler: |v| Box::pin(assets::show(v)),
+    },
+    Route { method: Method::GET, path: "/sign-in", access: Access::Anyone, handler: |v| Box::pin(sign_in::show(v)) },
+    Route { method: Method::POST, path: "/sign-in", access: Access::Anyone, handler: |v| Box::pin(sign_in::submit(v)) },
+    Route { method: Method::GET, path: "/sign-up", access: Access::Anyone, handler: |v| Box::pin(sign_up::show(v)) },
+    Route { method: Method::POST, path: "/sign-up", access: Access::Anyone, handler: |v| Box::pin(sign_up::submit(v)) },
+    Route {
+        method: Method::GET,
+        path: "/invitation/{secret}",
+        access: Access::Anyone,
+        handler: |v| Box::pin(invitation::show(v)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/invitation/{secret}",
+        access: Access::Anyone,
+        handler: |v| Box::pin(invitation::submit(v)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/reset/{secret}",
+        access: Access::Anyone,
+        handler: |v| Box::pin(reset::show(v)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/reset/{secret}",
+        access: Access::Anyone,
+        handler: |v| Box::pin(reset::submit(v)),
+    },
+    Route { method: Method::GET, path: "/link/{secret}", access: Access::Anyone, handler: |v| Box::pin(link::show(v)) },
+    Route {
+        method: Method::POST,
+        path: "/link/{secret}",
+        access: Access::Anyone,
+        handler: |v| Box::pin(link::submit(v)),
+    },
+    Route { method: Method::GET, path: "/openid", access: Access::Anyone, handler: |v| Box::pin(openid::begin(v)) },
+    Route {
+        method: Method::GET,
+        path: "/openid/return",
+        access: Access::Anyone,
+        handler: |v| Box::pin(openid::end(v)),
+    },
+    Route { method: Method::GET, path: "/security", access: Access::User, handler: |v| Box::pin(security::show(v)) },
+    Route { method: Method::POST, path: "/security", access: Access::User, handler: |v| Box::pin(security::submit(v)) },
+    Route { method: Method::POST, path: "/sign-out", access: Access::User, handler: |v| Box::pin(sign_out::submit(v)) },
+    Route {
+        method: Method::POST,
+        path: "/sign-out/everywhere",
+        access: Access::User,
+        handler: |v| Box::pin(sign_out::everywhere(v)),
+    },
+];
+
+/// The route of a path behind `/dashboard`, and what stands for its braces.
+pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, String), Failure> {
+    let matching = || ROUTES.iter().filter_map(|route| Some((route, parameter(route.path, path)?)));
+    if let Some(found) = matching().find(|(route, _)| route.method == *method) {
+        return Ok(found);
+    }
+    let other = matching().next().map(|(route, _)| route.method.as_str().to_owned());
+    Err(other.map_or(Failure::NotFound, Failure::MethodNotAllowed))
+}
+
+/// What stands for the braces of a template in a path; nothing if it has none; none if it is another path's.
+fn parameter(template: &str, path: &str) -> Option<String> {
+    let Some((before, _)) = template.split_once('{') else { return (template == path).then(String::new) };
+    path.strip_prefix(before).filter(|rest| !rest.is_empty() && !rest.contains('/')).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(method: Method, path: &str) -> Option<(&'static str, String)> {
+        find(&method, path).ok().map(|(route, parameter)| (route.path, parameter))
+    }
+
+    #[test]
+    fn a_path_has_its_route_and_nothing_like_it() {
+        assert_eq!(found(Method::GET, "/"), Some(("/", String::new())));
+        assert_eq!(found(Method::GET, "/reset/abc"), Some(("/reset/{secret}", "abc".to_owned())));
+        for path in ["/reset/", "/reset/a/b", "/reset", "/security/", "//", "/SIGN-IN", "/assets/../sign-in"] {
+            assert_eq!(found(Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_route_is_named_twice() {
+        for (at, route) in ROUTES.iter().enumerate() {
+            let same = |other: &&Route| other.method == route.method && other.path == route.path;
+            assert!(!ROUTES[..at].iter().any(|other| same(&other)), "{} {}", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn whatever_changes_something_is_a_post() {
+        assert!(ROUTES.iter().all(|route| [Method::GET, Method::POST].contains(&route.method)));
+        assert!(matches!(find(&Method::GET, "/sign-out"), Err(Failure::MethodNotAllowed(allow)) if allow == "POST"));
+    }
+}

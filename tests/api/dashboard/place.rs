@@ -1,0 +1,98 @@
+//! Where the dashboard is: on this machine, at a domain of its own, and at API Gateway's address with the stage in the path.
+//! The function is called with the events of each.
+
+use std::collections::HashMap;
+
+use dashboard::{App, Passwords};
+use gateway_lambda::{Host, answer};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use lambda_http::request::LambdaRequest;
+use modelswitch::event::{self, Platform};
+use support::TestGateway;
+
+const DOMAIN: &str = "gateway.example";
+const AWS: &str = "abcdefghij.execute-api.us-east-1.amazonaws.com";
+
+/// The answer to a request that came to this address.
+async fn send(gateway: &TestGateway, address: &str, request: Request<&str>) -> (Response<()>, String) {
+    let (parts, body) = request.into_parts();
+    let page = parts.uri.path().strip_prefix("/dashboard/").unwrap_or_default().to_owned();
+    let resource = if page.is_empty() { "/dashboard" } else { "/dashboard/{proxy+}" };
+    let parameters = HashMap::from([("proxy".to_owned(), page)]);
+    let platform = Platform { request_id: "a", at: gateway.clock().now(), address, resource };
+    let event = event::proxy_event(&parts, body.as_bytes().to_vec(), parameters, None, platform);
+    let event: lambda_http::Request = LambdaRequest::ApiGatewayV1(event).into();
+    let app = App { store: gateway.store().clone(), passwords: Passwords::default(), sign_up: false, openid: None };
+    let host = Host::new(gateway.clock().clone());
+    let answer = answer(&host, "dashboard", event, |request| dashboard::handle(&app, request)).await;
+    let (parts, body) = answer.into_parts();
+    let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    (Response::from_parts(parts, ()), text)
+}
+
+fn get(path: &str) -> Request<&'static str> {
+    Request::get(path).body("").unwrap()
+}
+
+#[tokio::test]
+async fn over_https_cookies_belong_to_the_host_alone_and_the_browser_comes_by_nothing_else() {
+    let gateway = TestGateway::start().await;
+    for address in [DOMAIN, AWS] {
+        let (answer, _) = send(&gateway, address, get("/dashboard/sign-in")).await;
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+        assert!(cookie.starts_with("__Host-ms_visitor="), "{cookie}");
+        assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    }
+}
+
+#[tokio::test]
+async fn links_forms_and_redirects_have_the_stage_where_the_address_has_it() {
+    let gateway = TestGateway::start().await;
+    for (address, root) in [(DOMAIN, "/dashboard"), (AWS, "/live/dashboard")] {
+        let (answer, page) = send(&gateway, address, get("/dashboard/sign-in")).await;
+        assert_eq!(answer.status(), 200);
+        assert!(page.contains(&format!("action=\"{root}/sign-in\"")), "{page}");
+        assert!(page.contains(&format!("href=\"{root}/assets/dashboard.")), "{page}");
+        let (answer, _) = send(&gateway, address, get("/dashboard/security")).await;
+        assert_eq!(answer.headers()["location"], format!("{root}/sign-in?next=%2Fsecurity"));
+    }
+}
+
+#[tokio::test]
+async fn a_form_comes_from_the_address_that_it_goes_to() {
+    let gateway = TestGateway::start().await;
+    for address in [DOMAIN, AWS] {
+        let (answer, page) = send(&gateway, address, get("/dashboard/sign-in")).await;
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let token = page.split_once("name=\"csrf\" value=\"").unwrap().1.split('"').next().unwrap();
+        let body = format!("csrf={token}&email=nobody%40example.com&password=x");
+        for (origin, status) in [
+            (format!("https://{address}"), 422),
+            (format!("http://{address}"), 403),
+            ("https://evil.example".to_owned(), 403),
+            (format!("https://{address}.evil.example"), 403),
+        ] {
+            let request = Request::builder().method(Method::POST).uri("/dashboard/sign-in");
+            let request = request.header("cookie", &cookie).header("origin", &origin).body(body.as_str()).unwrap();
+            let (answer, _) = send(&gateway, address, request).await;
+            assert_eq!(answer.status(), status, "{origin}");
+        }
+        // The name without `__Host-` is one that another host of the domain could have set.
+        let plain = cookie.trim_start_matches("__Host-");
+        let request = Request::builder().method(Method::POST).uri("/dashboard/sign-in").header("cookie", plain);
+        let (answer, _) = send(&gateway, address, request.body(body.as_str()).unwrap()).await;
+        assert_eq!(answer.status(), 403);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_a_client_makes_up_is_nowhere_in_the_answer() {
+    let gateway = TestGateway::start().await;
+    let request = gateway.browser().request(Method::GET, "/dashboard/sign-in");
+    let request = request.header("host", "evil.example").header("x-forwarded-host", "evil.example");
+    let answer = support::Answer::of(request).await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.text.contains("evil") && !format!("{:?}", answer.headers).contains("evil"));
+}
