@@ -77,6 +77,37 @@ async fn a_key_made_rotated_deactivated_and_deleted_is_so_for_the_running_gatewa
 }
 
 #[tokio::test]
+async fn a_user_is_invited_reset_listed_and_removed_by_links_that_are_shown_once() {
+    let operated = Operated::start().await;
+    let browser = operated.gateway.browser();
+    let url = &operated.gateway.gateway.url;
+    let path = |made: &Value| made["url"].as_str().unwrap().strip_prefix(url.as_str()).unwrap().to_owned();
+    let line = format!("user invite Ada@Example.com --role member --url {url}/");
+    let (invited, text) = operated.command(&line).await.unwrap();
+    assert!(text.contains(invited["url"].as_str().unwrap()), "{text}");
+    let (listed, text) = operated.command("user list").await.unwrap();
+    assert!(text.contains("ada@example.com") && text.contains("invited"), "{text}");
+    assert!(!listed.to_string().contains(invited["url"].as_str().unwrap().rsplit('/').next().unwrap()));
+    let answer = browser.fill(&path(&invited), &[("password", "a few words in a row")]).await;
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    assert_eq!(browser.user().await.as_deref(), Some("ada@example.com"));
+    let (listed, _) = operated.command("user list").await.unwrap();
+    assert_eq!((listed[0]["email"].as_str(), listed[0]["role"].as_str()), (Some("ada@example.com"), Some("member")));
+    assert_eq!(listed[0]["signsInBy"], "password");
+    let problem = operated.command(&line).await.unwrap_err();
+    assert!(problem.contains("is a user already"), "{problem}");
+    // Without --url it is this machine's usual address.
+    let (reset, _) = operated.command("user reset ada@example.com").await.unwrap();
+    let here = reset["url"].as_str().unwrap().strip_prefix("http://127.0.0.1:8787").unwrap().to_owned();
+    assert_eq!(operated.gateway.browser().fill(&here, &[("password", "quite another one")]).await.status, 303);
+    assert_eq!(browser.user().await, None, "a reset signs out everywhere");
+    operated.command("user remove ada@example.com").await.unwrap();
+    assert_eq!(operated.gateway.browser().get(&here).await.status, 404);
+    let problem = operated.command("user reset ada@example.com").await.unwrap_err();
+    assert!(problem.contains("there is no user ada@example.com"), "{problem}");
+}
+
+#[tokio::test]
 async fn settings_are_checked_before_they_are_stored_and_then_serve() {
     let operated = Operated::start().await;
     let file = operated.folder.path("settings.json");
@@ -103,6 +134,10 @@ async fn what_cannot_be_done_is_said_with_what_to_change() {
         ("account show nonsense", "nonsense"),
         ("account create --name x --credit -5", "-5"),
         ("key rotate 99", "99"),
+        ("user invite nonsense", "nonsense"),
+        ("user invite ada@example.com --role king", "king"),
+        ("user invite ada@example.com --account acct_0000000000000000", "acct_0000000000000000"),
+        ("user remove nobody@example.com", "nobody@example.com"),
         ("key delete 99", "99"),
         ("key create --name x --reset yearly", "yearly"),
         ("key create --name x --rate-limit 5", "5"),

@@ -8,6 +8,7 @@ use gateway_core::{
     limits::{Interval, RateLimit},
     moment::{Reset, UnixMs},
     money::Nanos,
+    people::{Email, Role},
     token::KeyType,
 };
 
@@ -66,6 +67,9 @@ pub struct Target {
     /// The same for the table of usage in sums.
     #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
     pub usage_table: Option<String>,
+    /// The same for the table of people.
+    #[arg(long, global = true, help_heading = DATA, value_name = "NAME")]
+    pub people_table: Option<String>,
 }
 
 /// What to do.
@@ -79,6 +83,18 @@ pub enum Command {
     /// Create, change and delete an account's keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Let people into the dashboard.
+    #[command(
+        subcommand,
+        after_help = "\
+A link works once, within 24 hours. Give it to the person yourself: nothing is sent.
+
+Examples:
+  modelswitch user invite ada@example.com
+  modelswitch user invite ada@example.com --account acct_… --role member --stack production
+  modelswitch user reset ada@example.com --url https://gateway.example"
+    )]
+    User(UserCommand),
     /// Work the books out again from the ledger and print where they differ.
     Audit(AuditArgs),
     /// Look at the models that are served.
@@ -100,7 +116,8 @@ Providers:
 
 Examples:
   modelswitch serve --provider lab=http://127.0.0.1:8000/v1 --price lab=0.10,0.40
-  modelswitch serve --ephemeral --port 0 --json      One line of JSON with url, proxy_key, billing_key, account_id")]
+  modelswitch serve --ephemeral --port 0 --json      One line of JSON with url, proxy_key, billing_key,
+                                                     account_id, sign_in_link")]
 pub struct ServeArgs {
     /// Listen on this port of 127.0.0.1; 0 is any free one.
     #[arg(long, default_value_t = 8787)]
@@ -120,6 +137,15 @@ pub struct ServeArgs {
     /// Free credit, in USD, of the account that the first start makes.
     #[arg(long, value_name = "USD", default_value = "5", value_parser = usd)]
     pub credit: Nanos,
+    /// Let anybody make an account in the dashboard.
+    #[arg(long)]
+    pub sign_up: bool,
+    /// Let people sign in to the dashboard at this OpenID provider; our secret there is read from OPENID_CLIENT_SECRET.
+    #[arg(long, value_name = "URL", requires = "openid_client_id")]
+    pub openid_issuer: Option<String>,
+    /// Our name at the OpenID provider.
+    #[arg(long, value_name = "ID", requires = "openid_issuer")]
+    pub openid_client_id: Option<String>,
     /// At the end, let running requests finish for so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub grace: u64,
@@ -212,6 +238,52 @@ pub enum KeyCommand {
     Delete(OneKey),
 }
 
+/// What to do with the dashboard's users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Print a link by which somebody becomes a user of an account.
+    Invite {
+        /// Whom.
+        #[arg(value_name = "EMAIL", value_parser = email)]
+        email: Email,
+        /// To which account.
+        #[command(flatten)]
+        of: OfAccount,
+        /// As what: an owner may do everything, a member what does not concern money or other users.
+        #[arg(long, value_name = "owner|member", default_value = "owner", value_parser = role)]
+        role: Role,
+        /// Where the link leads.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print a link by which a user sets a new password.
+    Reset {
+        /// Which one.
+        #[arg(value_name = "EMAIL", value_parser = email)]
+        email: Email,
+        /// Where the link leads.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List users, and who is invited.
+    List,
+    /// Take a user away, sign them out and make their links void.
+    Remove {
+        /// Which one.
+        #[arg(value_name = "EMAIL", value_parser = email)]
+        email: Email,
+    },
+}
+
+/// Where a link leads.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Where the gateway answers. Without it, a stack's own outputs say so; on this machine it is
+    /// http://127.0.0.1:8787.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
 /// A key of an account.
 #[derive(Debug, Args)]
 pub struct OneKey {
@@ -298,8 +370,8 @@ impl Cli {
 
 /// `serve` is what an option without a command belongs to: `modelswitch --port 9000`.
 fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    const NOT_SERVE: [&str; 11] =
-        ["serve", "account", "key", "audit", "models", "config", "help", "--help", "-h", "--version", "-V"];
+    const NOT_SERVE: [&str; 12] =
+        ["serve", "account", "key", "user", "audit", "models", "config", "help", "--help", "-h", "--version", "-V"];
     let options_alone = arguments.get(1).is_none_or(|first| first.to_string_lossy().starts_with('-'));
     let named = arguments.iter().skip(1).any(|argument| NOT_SERVE.iter().any(|name| argument == name));
     if options_alone && !named {
@@ -318,6 +390,14 @@ fn key_id(text: &str) -> Result<KeyId, String> {
 
 fn key_type(text: &str) -> Result<KeyType, String> {
     KeyType::parse(text).ok_or_else(|| "write proxy or billing".to_owned())
+}
+
+fn email(text: &str) -> Result<Email, String> {
+    Email::parse(text).ok_or_else(|| "write an email address, such as ada@example.com".to_owned())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "write owner or member".to_owned())
 }
 
 fn reset(text: &str) -> Result<Reset, String> {

@@ -1,13 +1,15 @@
-//! The operator's commands: accounts, keys, models, settings, the audit, on local data or a stack in AWS.
+//! The operator's commands: accounts, keys, users, models, settings, the audit, on local data or a stack in AWS.
 //!
-//! Each gives a report, as JSON for scripts and as text for people; what prints it is not here. A token is in the one
-//! report that creates it and nowhere else.
+//! Each gives a report, as JSON for scripts and as text for people; what prints it is not here. A token, or a link, is in
+//! the one report that creates it and nowhere else.
 
 mod accounts;
 mod audit;
 mod keys;
 mod models;
+mod stack;
 mod table;
+mod users;
 
 use std::path::Path;
 
@@ -77,6 +79,8 @@ struct Session {
     clock: Clock,
     /// Whether the data are this machine's, where providers come with the environment.
     local: bool,
+    /// The stack in AWS, where one is named.
+    stack: Option<String>,
 }
 
 /// Does what `command` says; serving is not for here.
@@ -100,6 +104,7 @@ async fn run_in(session: Session, command: Command, settings_of_environment: Set
         Command::Serve(_) => Err(Problem::new("serve is no operator's command")),
         Command::Account(command) => accounts::run(&session, command).await,
         Command::Key(command) => keys::run(&session, command).await,
+        Command::User(command) => users::run(&session, command).await,
         Command::Audit(arguments) => audit::run(&session, arguments).await,
         Command::Models(_) => models::list(&session, settings_of_environment).await,
         Command::Config(ConfigCommand::Show) => config_show(&session).await,
@@ -120,9 +125,9 @@ impl Session {
             }
             let engine = Engine::beside(&target.data).map_err(|error| Problem::new(error.to_string()))?;
             let store = Store::new(engine.client(), Tables::of_stack(STACK_NAME));
-            return Ok(Self { store, clock, local: true });
+            return Ok(Self { store, clock, local: true, stack: None });
         };
-        Ok(Self { store: Store::connect_as_operator(tables).await, clock, local: false })
+        Ok(Self { store: Store::connect_as_operator(tables).await, clock, local: false, stack: target.stack.clone() })
     }
 
     fn now(&self) -> UnixMs {
@@ -146,23 +151,25 @@ impl Session {
 
 /// The tables in AWS, if that is where the command is to work.
 fn tables_in_aws(target: &Target) -> Result<Option<Tables>, Problem> {
-    let named = [&target.accounts_table, &target.tokens_table, &target.ledger_table, &target.usage_table];
+    let named =
+        [&target.accounts_table, &target.tokens_table, &target.ledger_table, &target.usage_table, &target.people_table];
     let tables = match &target.stack {
         Some(stack) => Tables::of_stack(stack),
         None if named.iter().all(|name| name.is_none()) => return Ok(None),
         None if named.iter().all(|name| name.is_some()) => Tables::default(),
         None => {
             return Err(Problem::new(
-                "name --stack, or all of --accounts-table, --tokens-table, --ledger-table and --usage-table",
+                "name --stack, or all of --accounts-table, --tokens-table, --ledger-table, --usage-table and --people-table",
             ));
         }
     };
-    let [accounts, tokens, ledger, usage] = named.map(Clone::clone);
+    let [accounts, tokens, ledger, usage, people] = named.map(Clone::clone);
     Ok(Some(Tables {
         accounts: accounts.unwrap_or(tables.accounts),
         tokens: tokens.unwrap_or(tables.tokens),
         ledger: ledger.unwrap_or(tables.ledger),
         usage: usage.unwrap_or(tables.usage),
+        people: people.unwrap_or(tables.people),
     }))
 }
 
