@@ -48,6 +48,8 @@ struct State {
     change: Change,
     signature: Signature,
     keys: Vec<(String, Vec<u8>)>,
+    /// What it tells beside the ID token, if it does.
+    userinfo: Option<Value>,
 }
 
 /// The provider.
@@ -71,6 +73,7 @@ impl OpenIdProvider {
             change: Arc::new(|_| ()),
             signature: Signature::Right,
             keys: vec![("first".to_owned(), new_key())],
+            userinfo: None,
         };
         let state = Arc::new(Mutex::new(state));
         let (shared, own, expected) = (state.clone(), issuer.clone(), secret.clone());
@@ -81,6 +84,11 @@ impl OpenIdProvider {
     /// From now on ID tokens are changed so before they are signed.
     pub fn claims(&self, change: impl Fn(&mut Value) + Send + Sync + 'static) {
         lock(&self.state).change = Arc::new(change);
+    }
+
+    /// From now on it tells this beside the ID token.
+    pub fn tells(&self, userinfo: Value) {
+        lock(&self.state).userinfo = Some(userinfo);
     }
 
     /// From now on ID tokens are signed so.
@@ -138,7 +146,9 @@ fn answer(seen: &Seen, issuer: &str, secret: &str, state: &mut State) -> Reply {
     let path = seen.path.strip_prefix("/v1").unwrap_or(&seen.path);
     match path {
         "/.well-known/openid-configuration" => {
+            let userinfo = state.userinfo.as_ref().map(|_| format!("{issuer}/userinfo"));
             let document = json!({
+                "userinfo_endpoint": userinfo,
                 "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
                 "token_endpoint": format!("{issuer}/token"), "jwks_uri": format!("{issuer}/keys"),
             });
@@ -149,6 +159,9 @@ fn answer(seen: &Seen, issuer: &str, secret: &str, state: &mut State) -> Reply {
             let mut keys = vec![json!({"kty": "future"})];
             keys.extend(state.keys.iter().map(|(id, key)| json!(jwk(id, key))));
             Reply::Json(200, json!({"keys": keys}).to_string())
+        }
+        "/userinfo" if seen.header("authorization") == Some("Bearer for userinfo") => {
+            Reply::Json(200, state.userinfo.as_ref().unwrap().to_string())
         }
         "/token" => token(seen, issuer, secret, state),
         _ => Reply::Json(404, "{}".to_owned()),
@@ -180,7 +193,7 @@ fn token(seen: &Seen, issuer: &str, secret: &str, state: &mut State) -> Reply {
     });
     (state.change)(&mut claims);
     let id_token = signed(&claims, &state.keys[0], &state.signature);
-    Reply::Json(200, json!({"access_token": "unused", "token_type": "Bearer", "id_token": id_token}).to_string())
+    Reply::Json(200, json!({"access_token": "for userinfo", "token_type": "Bearer", "id_token": id_token}).to_string())
 }
 
 fn signed(claims: &Value, (id, key): &(String, Vec<u8>), signature: &Signature) -> String {

@@ -126,6 +126,22 @@ async fn no_id_token_is_believed_that_is_not_the_provider_s_own_for_us_for_this_
 }
 
 #[tokio::test]
+async fn an_address_that_the_id_token_leaves_out_is_asked_for_and_believed_of_the_same_person_alone() {
+    let told = |sub: &str, verified: bool| json!({"sub": sub, "email": ADA, "email_verified": verified});
+    for (userinfo, status) in
+        [(told("subject 1", true), 303), (told("subject 2", true), 403), (told("subject 1", false), 403)]
+    {
+        let scene = Scene::with_ada().await;
+        scene.provider.tells(userinfo);
+        scene.provider.claims(|claims| {
+            claims.as_object_mut().unwrap().remove("email");
+            claims.as_object_mut().unwrap().remove("email_verified");
+        });
+        assert_eq!(scene.sign_in(&scene.gateway.browser()).await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_taken_once_in_the_browser_that_asked_and_within_its_time() {
     let scene = Scene::with_ada().await;
     let (victim, attacker) = (scene.gateway.browser(), scene.gateway.browser());

@@ -4,7 +4,7 @@ use gateway_core::{moment::UnixMs, people::Email};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::Jwk};
 use serde::Deserialize;
 
-use super::{Identity, OpenIdError, OpenIdSettings};
+use super::{OpenIdError, OpenIdSettings};
 
 /// Signatures that take a provider's private key. None with a shared secret, and never "none".
 const ALGORITHMS: [Algorithm; 9] = [
@@ -24,18 +24,32 @@ const SKEW_S: u64 = 60;
 /// A token is used within seconds of its making, so an old one is somebody's find.
 const MOST_AGE_S: u64 = 600;
 
+/// What the provider says of somebody.
+#[derive(Deserialize)]
+pub(super) struct About {
+    pub(super) sub: String,
+    pub(super) email: Option<String>,
+    #[serde(default)]
+    email_verified: Verified,
+}
+
+impl About {
+    /// The address, if the provider has verified it.
+    pub(super) fn verified_email(&self) -> Option<Email> {
+        self.email.as_deref().and_then(Email::parse).filter(|_| self.email_verified.is_true())
+    }
+}
+
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
-    sub: String,
+    #[serde(flatten)]
+    about: About,
     exp: u64,
     iat: u64,
     nonce: Option<String>,
     /// For whom the token was made, where it is good for several.
     azp: Option<String>,
-    email: Option<String>,
-    #[serde(default)]
-    email_verified: Verified,
 }
 
 /// Some providers write a text.
@@ -63,14 +77,14 @@ pub(super) fn key_id(token: &str) -> Result<Option<String>, OpenIdError> {
     decode_header(token).map(|header| header.kid).map_err(|error| OpenIdError::Token(error.to_string()))
 }
 
-/// Whose token it is: OpenID Connect Core 1.0, 3.1.3.7.
-pub(super) fn identity(
+/// Whose token it is, as the issuer and the subject, and what it says of them: OpenID Connect Core 1.0, 3.1.3.7.
+pub(super) fn subject(
     token: &str,
     keys: &[Jwk],
     settings: &OpenIdSettings,
     nonce: &str,
     at: UnixMs,
-) -> Result<Identity, OpenIdError> {
+) -> Result<(String, About), OpenIdError> {
     let claims = signed(token, keys, settings)?;
     let now = at.seconds();
     let refused = |why: &str| Err(OpenIdError::Token(why.to_owned()));
@@ -86,12 +100,11 @@ pub(super) fn identity(
     if claims.azp.is_some_and(|party| party != settings.client_id) {
         return refused("it was made for another client");
     }
-    if claims.sub.is_empty() {
+    let Claims { iss, about, .. } = claims;
+    if about.sub.is_empty() {
         return refused("it names nobody");
     }
-    let email = claims.email.as_deref().and_then(Email::parse).filter(|_| claims.email_verified.is_true());
-    let email = email.ok_or(OpenIdError::Unverified)?;
-    Ok(Identity { subject: format!("{} {}", claims.iss, claims.sub), email })
+    Ok((format!("{iss} {}", about.sub), about))
 }
 
 /// The claims, if the provider signed them for us.

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use self::provider::Provider;
+use self::{id_token::About, provider::Provider};
 use crate::Credentials;
 
 /// The name of the client's secret among its credentials.
@@ -103,6 +103,7 @@ impl fmt::Debug for OpenId {
 #[derive(Deserialize)]
 struct Tokens {
     id_token: String,
+    access_token: String,
 }
 
 #[derive(Deserialize)]
@@ -158,24 +159,42 @@ impl OpenId {
         at: UnixMs,
     ) -> Result<Identity, OpenIdError> {
         let provider = self.provider(at).await?;
-        let token = self.id_token(&provider, flow, code, return_to).await?;
+        let Tokens { id_token: token, access_token } = self.tokens(&provider, flow, code, return_to).await?;
         let kid = id_token::key_id(&token)?;
         let provider = match provider.has_key(kid.as_deref()) {
             true => provider,
             // The provider has changed its keys.
             false => self.refreshed(&provider, at).await?,
         };
-        id_token::identity(&token, &provider.keys, &self.settings, &flow.nonce, at)
+        let (subject, mut about) = id_token::subject(&token, &provider.keys, &self.settings, &flow.nonce, at)?;
+        if let (None, Some(endpoint)) = (&about.email, &provider.userinfo_endpoint) {
+            about = self.userinfo(endpoint, &access_token, &about).await?;
+        }
+        let email = about.verified_email().ok_or(OpenIdError::Unverified)?;
+        Ok(Identity { subject, email })
     }
 
-    /// The ID token for the code.
-    async fn id_token(
+    /// What the provider tells beside the ID token, of the same person: strict ones leave the address out of the token.
+    async fn userinfo(&self, endpoint: &str, access_token: &str, known: &About) -> Result<About, OpenIdError> {
+        let url = secure(endpoint).map_err(OpenIdError::Provider)?;
+        let failed = |error: reqwest::Error| OpenIdError::Provider(error.to_string());
+        let answer = self.http.get(url).bearer_auth(access_token).send().await.map_err(failed)?;
+        let about: About = answer.error_for_status().map_err(failed)?.json().await.map_err(failed)?;
+        if about.sub == known.sub {
+            Ok(about)
+        } else {
+            Err(OpenIdError::Token("userinfo is somebody else's".to_owned()))
+        }
+    }
+
+    /// The tokens for the code.
+    async fn tokens(
         &self,
         provider: &Provider,
         flow: &Flow,
         code: &str,
         return_to: &str,
-    ) -> Result<String, OpenIdError> {
+    ) -> Result<Tokens, OpenIdError> {
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -189,9 +208,7 @@ impl OpenId {
         let status = answer.status();
         let body = answer.bytes().await.map_err(|error| OpenIdError::Provider(error.to_string()))?;
         if status.is_success() {
-            let tokens: Result<Tokens, _> = serde_json::from_slice(&body);
-            return tokens
-                .map(|tokens| tokens.id_token)
+            return serde_json::from_slice(&body)
                 .map_err(|_| OpenIdError::Provider("the token endpoint answered without an ID token".to_owned()));
         }
         let refusal = serde_json::from_slice::<Refusal>(&body).ok().filter(|_| status.is_client_error());

@@ -17,6 +17,8 @@ const NEW_MS: u64 = 60 * 1000;
 pub(super) struct Provider {
     pub(super) authorization_endpoint: String,
     pub(super) token_endpoint: String,
+    /// Where it tells what the ID token leaves out.
+    pub(super) userinfo_endpoint: Option<String>,
     /// The keys that it signs with.
     pub(super) keys: Vec<Jwk>,
     basic: bool,
@@ -29,6 +31,7 @@ struct Discovery {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
+    userinfo_endpoint: Option<String>,
     jwks_uri: String,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
@@ -52,8 +55,8 @@ impl Provider {
         let methods = found.token_endpoint_auth_methods_supported;
         // What is not said is `client_secret_basic`.
         let basic = methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"));
-        let Discovery { authorization_endpoint, token_endpoint, .. } = found;
-        Ok(Self { authorization_endpoint, token_endpoint, keys, basic, at })
+        let Discovery { authorization_endpoint, token_endpoint, userinfo_endpoint, .. } = found;
+        Ok(Self { authorization_endpoint, token_endpoint, userinfo_endpoint, keys, basic, at })
     }
 
     /// Whether it takes the client's secret in a header.
