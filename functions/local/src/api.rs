@@ -41,9 +41,9 @@ pub struct Api {
 struct Target {
     function: Function,
     authorized: bool,
+    streamed: bool,
     /// How long the function may run.
     timeout: Duration,
-    streamed: bool,
 }
 
 /// Why no function answers, and what the authorizer said of the caller if it spoke.
@@ -73,7 +73,9 @@ impl Api {
                 format!("{}: this version of modelswitch has no function `{}`", route.path, route.function)
             })?;
             let timeout = template.timeouts.get(&route.function).copied().unwrap_or_default();
-            router.add(route.method, &route.path, Target { function, authorized: route.authorized, timeout, streamed: route.streamed })?;
+            let (authorized, streamed) = (route.authorized, route.streamed);
+            let target = Target { function, authorized, streamed, timeout };
+            router.add(route.method, &route.path, target)?;
         }
         Ok(Self {
             router,

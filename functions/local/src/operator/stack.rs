@@ -9,7 +9,7 @@ const OUTPUTS: [&str; 2] = ["CustomDomainUrl", "ApiUrl"];
 
 /// The address, `https://gateway.example`.
 pub(super) async fn url(stack: &str) -> Result<String, Problem> {
-    let client = Client::new(&gateway_store::aws().await);
+    let client = Client::new(&gateway_store::aws::of_operator().await);
     let described = client.describe_stacks().stack_name(stack).send().await;
     let described = described.map_err(|error| {
         let words = error.into_service_error().to_string();

@@ -47,7 +47,7 @@ pub(crate) async fn of_function() -> SdkConfig {
 }
 
 /// As the AWS command line finds them.
-pub(crate) async fn of_operator() -> SdkConfig {
+pub async fn of_operator() -> SdkConfig {
     aws_config::defaults(behaviour()).http_client(https::client()).timeout_config(timeouts()).load().await
 }
 

@@ -10,7 +10,7 @@
 mod accounts;
 mod attributes;
 mod audit;
-mod aws;
+pub mod aws;
 mod backoff;
 mod configuration;
 mod expiry;
