@@ -15,6 +15,7 @@ pub mod meter;
 pub mod moment;
 pub mod money;
 pub mod offer;
+pub mod payment;
 pub mod people;
 pub mod pricing;
 pub mod routing;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
 const NANOS_PER_USD: i64 = 1_000_000_000;
+const NANOS_PER_CENT: i64 = NANOS_PER_USD / 100;
 
 /// An amount of money in nano-USD (1e-9 USD). In JSON a number in USD with 2 to 9 decimals, `1500.50`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -59,6 +60,16 @@ impl Nanos {
     /// Whole dollars.
     pub const fn usd(dollars: i64) -> Self {
         Self(dollars * NANOS_PER_USD)
+    }
+
+    /// Cents; none if they are more than an amount can be.
+    pub fn cents(cents: i64) -> Option<Self> {
+        cents.checked_mul(NANOS_PER_CENT).map(Self)
+    }
+
+    /// The amount in cents, if it is a whole number of them.
+    pub fn whole_cents(self) -> Option<i64> {
+        (self.0 % NANOS_PER_CENT == 0).then_some(self.0 / NANOS_PER_CENT)
     }
 
     /// The amount written in USD, `12.5`.
@@ -199,6 +210,14 @@ mod tests {
         for wrong in ["1e-10", "-1e-06", "1e99", "1e10", "1e999999999999"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn cents_are_whole_and_what_is_less_is_none() {
+        assert_eq!(Nanos::cents(2050), Some(Nanos(20_500_000_000)));
+        assert_eq!(Nanos::cents(i64::MAX), None);
+        assert_eq!(Nanos(20_500_000_000).whole_cents(), Some(2050));
+        assert_eq!(Nanos(20_500_000_001).whole_cents(), None);
     }
 
     #[test]
