@@ -70,7 +70,8 @@ pub(crate) const INPUT: &str = "input";
 pub(crate) const CACHED: &str = "cached";
 pub(crate) const OUTPUT: &str = "output";
 
-/// An idempotency item's attributes.
+/// An idempotency item, before its key's hash, and its attributes. (See `account_standing` for where it may sort.)
+pub(crate) const POST_ITEMS: &str = "post#";
 pub(crate) const BODY: &str = "body";
 pub(crate) const SALT: &str = "salt";
 
@@ -156,4 +157,17 @@ pub(crate) fn as_number<T: std::str::FromStr>(value: &AttributeValue) -> Option<
 
 pub(crate) fn as_hash(value: &[u8]) -> Option<TokenHash> {
     value.try_into().ok().map(TokenHash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_record::KEY_ITEMS;
+
+    #[test]
+    fn reading_an_account_s_funds_reads_nothing_else_of_it() {
+        let between = |item: &str| (ACCOUNT_ITEM..=format!("{KEY_ITEMS}~").as_str()).contains(&item);
+        assert!(between(ACCOUNT_ITEM) && between(&format!("{KEY_ITEMS}0000000001#15")));
+        assert!(!between(&format!("{POST_ITEMS}{}", "0".repeat(64))));
+    }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Store, StoreError,
-    attributes::{ACCOUNT, BODY, CREATED, ITEM, Item, KEY, SALT, TTL, bytes, number, text},
+    attributes::{ACCOUNT, BODY, CREATED, ITEM, Item, KEY, POST_ITEMS, SALT, TTL, bytes, number, text},
     random,
     transaction::built,
 };
@@ -37,7 +37,7 @@ impl IdempotencyKey {
         let body =
             Sha256::new().chain_update(caller_token.hash().0).chain_update(path).chain_update([0]).chain_update(body);
         let body = body.finalize();
-        Self { item: format!("idempotency#{}", hex(&given)), body: body.into() }
+        Self { item: format!("{POST_ITEMS}{}", hex(&given)), body: body.into() }
     }
 }
 
