@@ -7,7 +7,7 @@ use gateway_core::{
     ledger::{Entry, EntryKind, Hold, UNLIMITED},
     money::Nanos,
 };
-use gateway_store::{Filter, Standing, Store};
+use gateway_store::{Filter, KeyRecord, Payment, Standing, Store};
 
 /// More entries than any test writes.
 const ALL: usize = 1_000_000;
@@ -18,7 +18,13 @@ pub(crate) struct Books {
     pub(crate) standing: Standing,
     /// Every entry, newest first.
     pub(crate) entries: Vec<Entry>,
+    /// What is remembered of the payments that have an entry.
+    payments: BTreeMap<String, Option<Payment>>,
 }
+
+/// How the entries of a payment say what they are.
+const PAID: &str = "Payment ";
+const REFUND: &str = "Refund of payment ";
 
 /// Gives the error if the condition does not hold.
 macro_rules! must {
@@ -34,8 +40,12 @@ impl Books {
     /// Reads them. Nobody may write meanwhile: the two tables are read one after the other.
     pub(crate) async fn read(store: &Store, account: &AccountId) -> Self {
         let standing = store.account_standing(account).await.unwrap().unwrap();
-        let page = store.ledger_page(account, &Filter::default(), None, 0, ALL).await.unwrap();
-        Self { standing, entries: page.entries }
+        let entries = store.ledger_page(account, &Filter::default(), None, 0, ALL).await.unwrap().entries;
+        let mut payments = BTreeMap::new();
+        for payment in entries.iter().filter_map(|entry| entry.description.as_ref()?.strip_prefix(PAID)) {
+            payments.insert(payment.to_owned(), store.payment(payment).await.unwrap());
+        }
+        Self { standing, entries, payments }
     }
 
     /// What a hold's own entry takes of it, if it has one: the hold is settled then, only not removed yet.
@@ -48,7 +58,13 @@ impl Books {
         let by_id: BTreeMap<_, _> = self.entries.iter().map(|entry| (&entry.id, entry)).collect();
         must!(by_id.len() == self.entries.len(), "two entries have one id");
         let account = &self.standing.account;
-        must!(account.balance >= Nanos::ZERO, "the balance is {}", account.balance);
+        let went_back: Nanos =
+            self.entries.iter().filter(|it| it.served.is_none()).map(|it| it.amount.min(Nanos::ZERO)).sum();
+        must!(
+            account.balance >= went_back.min(Nanos::ZERO),
+            "the balance is {}, {went_back} went back",
+            account.balance
+        );
         let mut kept = account.balance;
         let mut spent: BTreeMap<KeyId, Nanos> = BTreeMap::new();
         for key in &self.standing.lanes {
@@ -77,6 +93,7 @@ impl Books {
         must!(paid == kept, "the entries make {paid}, the account has {kept}");
         let payments: Nanos = self.of_kind(EntryKind::Payment).map(|entry| entry.amount).sum();
         must!(account.paid_in == payments, "paid in {}, payments {payments}", account.paid_in);
+        self.check_payments()?;
         for expired in self.of_kind(EntryKind::Expired) {
             must!(expired.amount == Nanos::ZERO, "an expired request costs {}", expired.amount);
         }
@@ -84,6 +101,31 @@ impl Books {
             must!(usage.amount <= Nanos::ZERO, "a request adds {}", usage.amount);
             must!(usage.served.is_some(), "a charge says nothing of what was served: {usage:?}");
         }
+        Ok(())
+    }
+
+    /// What is remembered of a payment is what its entries say.
+    fn check_payments(&self) -> Result<(), String> {
+        let sum = |said: String| -> Nanos {
+            let entries = self.entries.iter().filter(|entry| entry.description.as_ref() == Some(&said));
+            entries.map(|entry| entry.amount).sum()
+        };
+        for (id, payment) in &self.payments {
+            let (paid, refunded) = (sum(format!("{PAID}{id}")), -sum(format!("{REFUND}{id}")));
+            let expected = Payment { account: self.standing.account.id.clone(), paid, refunded };
+            must!(payment.as_ref() == Some(&expected), "{id} is {payment:?}, not {expected:?}");
+        }
+        Ok(())
+    }
+
+    /// Checks that an account that owes has no funds anywhere that a request could hold, or come to hold.
+    pub(crate) fn check_debt(&self) -> Result<(), String> {
+        let owes = self.standing.account.balance < Nanos::ZERO;
+        let usable = |key: &&KeyRecord| {
+            !key.allowance.owing && (key.allowance.available > Nanos::ZERO || key.allowance.held() > Nanos::ZERO)
+        };
+        let usable = self.standing.lanes.iter().find(usable).filter(|_| owes);
+        must!(usable.is_none(), "the balance is {}, and there is {usable:?}", self.standing.account.balance);
         Ok(())
     }
 

@@ -41,6 +41,25 @@ pub(crate) enum Act {
     CreditAgain {
         credit: usize,
     },
+    /// A payment comes.
+    Pay {
+        amount: i64,
+    },
+    /// What was booked of a payment comes again, or one before it late.
+    BookAgain {
+        booking: usize,
+    },
+    /// So many percent of a payment went back, in all: perhaps less than before, perhaps more than is left.
+    Refund {
+        payment: usize,
+        percent: i64,
+    },
+    /// A bank takes a part of a payment back, or gives it again.
+    Dispute {
+        payment: usize,
+        percent: i64,
+        won: bool,
+    },
     Place {
         key: usize,
         amount: i64,
@@ -148,6 +167,11 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         5 => (1..6_000_i64, any::<bool>()).prop_map(|(amount, payment)| Act::Credit { amount, payment }),
         1 => (0..3_usize).prop_map(|credit| Act::CreditAgain { credit }),
+        3 => (1..6_000_i64).prop_map(|amount| Act::Pay { amount }),
+        1 => (0..6_usize).prop_map(|booking| Act::BookAgain { booking }),
+        3 => (0..4_usize, 1..=100_i64).prop_map(|(payment, percent)| Act::Refund { payment, percent }),
+        1 => (0..4_usize, 1..=100_i64, any::<bool>())
+            .prop_map(|(payment, percent, won)| Act::Dispute { payment, percent, won }),
         32 => (key(), amount(), lasts).prop_map(|(key, amount, lasts_s)| Act::Place { key, amount, lasts_s }),
         4 => (hold(), amount()).prop_map(|(request, amount)| Act::PlaceAgain { request, amount }),
         14 => (hold(), 0..=100_i64).prop_map(|(hold, percent)| Act::Finish { hold, percent }),

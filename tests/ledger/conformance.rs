@@ -30,21 +30,21 @@ use crate::{
     world::{START, endpoint, metered, new_key, new_token, served},
 };
 
-const KEY: KeyId = KeyId(1);
-const OTHER: KeyId = KeyId(2);
+pub(crate) const KEY: KeyId = KeyId(1);
+pub(crate) const OTHER: KeyId = KeyId(2);
 const DAY_MS: u64 = 86_400_000;
 
 /// An account of a thousand nano-dollars with two keys.
-struct Bench {
-    store: Store,
+pub(crate) struct Bench {
+    pub(crate) store: Store,
     wire: support::faults::Wire,
     reader: Store,
-    account: AccountId,
+    pub(crate) account: AccountId,
     token: Token,
 }
 
 impl Bench {
-    async fn open(database: &Database) -> Self {
+    pub(crate) async fn open(database: &Database) -> Self {
         let Environment { store, wire } = database.environment(Retries::Standard);
         let account = store.account_create("conformance", START).await.unwrap().id;
         let token = new_token();
@@ -66,7 +66,7 @@ impl Bench {
         self.store.key_create(&self.account, new, token, START, None).await.unwrap().unwrap().id
     }
 
-    async fn change(&self, key: KeyId, change: KeyChange, at: UnixMs) {
+    pub(crate) async fn change(&self, key: KeyId, change: KeyChange, at: UnixMs) {
         let updated = self.store.key_update(&self.account, key, &change, at).await.unwrap();
         assert!(matches!(updated, UpdateOutcome::Updated(_)), "{updated:?}");
     }
@@ -78,33 +78,33 @@ impl Bench {
         self.store.hold_place(&wanted).await.unwrap()
     }
 
-    async fn told(&self, key: KeyId, amount: i64, at: UnixMs) -> Placed {
+    pub(crate) async fn told(&self, key: KeyId, amount: i64, at: UnixMs) -> Placed {
         placed_of(&self.ask(key, &RequestId::new(at, random().unwrap()), amount, at).await)
     }
 
-    async fn hold(&self, key: KeyId, amount: i64, at: UnixMs) -> PlacedHold {
+    pub(crate) async fn hold(&self, key: KeyId, amount: i64, at: UnixMs) -> PlacedHold {
         let id = RequestId::new(at, random().unwrap());
         self.ask(key, &id, amount, at).await.placed(Nanos(amount)).unwrap()
     }
 
-    async fn settle(&self, hold: &PlacedHold, key: KeyId, cost: i64) -> SettleOutcome {
+    pub(crate) async fn settle(&self, hold: &PlacedHold, key: KeyId, cost: i64) -> SettleOutcome {
         self.store.hold_settle(hold, Nanos(cost), served(key, Nanos(cost), Nanos::ZERO)).await.unwrap()
     }
 
-    async fn books(&self) -> Books {
+    pub(crate) async fn books(&self) -> Books {
         let books = Books::read(&self.reader, &self.account).await;
         books.check().unwrap();
         books
     }
 
     /// Free funds, held funds.
-    async fn funds(&self) -> (i64, i64) {
+    pub(crate) async fn funds(&self) -> (i64, i64) {
         let standing = self.books().await.standing;
         (standing.available().0, standing.held().0)
     }
 
     /// The calls since the last time this was asked.
-    fn calls(&self) -> Vec<(String, usize)> {
+    pub(crate) fn calls(&self) -> Vec<(String, usize)> {
         self.wire.take_counts().into_iter().map(|((operation, _), count)| (operation, count.calls)).collect()
     }
 }

@@ -122,6 +122,46 @@ fn a_credit_survives_a_crash_anywhere() {
 }
 
 #[test]
+fn what_is_booked_of_a_payment_survives_a_crash_anywhere() {
+    disturbed(&[], &Act::Pay { amount: 70 });
+    let paid = || well(Act::Pay { amount: 1_000 });
+    disturbed(&[paid()], &Act::Refund { payment: 0, percent: 40 });
+    disturbed(&[paid()], &Act::Dispute { payment: 0, percent: 100, won: false });
+    disturbed(&[paid()], &Act::Dispute { payment: 0, percent: 100, won: true });
+    disturbed(&[paid(), well(Act::Refund { payment: 0, percent: 40 })], &Act::BookAgain { booking: 0 });
+}
+
+#[test]
+fn a_refund_of_what_is_spent_held_and_idle_survives_a_crash_anywhere() {
+    let lanes = (0..4).map(|n| place(1, 10 + n, 90));
+    let spread: Vec<_> = [
+        well(Act::Pay { amount: 2_000 }),
+        place(0, 300, 90),
+        well(Act::Finish { hold: 0, percent: 100 }),
+        place(0, 700, 90),
+        place(0, 100, 90),
+        well(Act::Release { hold: 1 }),
+        well(rate(1, 900)),
+    ]
+    .into_iter()
+    .chain(lanes)
+    .collect();
+    disturbed(&spread, &Act::Refund { payment: 0, percent: 100 });
+    disturbed(&spread, &Act::Dispute { payment: 0, percent: 100, won: false });
+    let owing = [&spread[..], &[well(Act::Refund { payment: 0, percent: 100 })]].concat();
+    for act in [
+        Act::Place { key: 0, amount: 1, lasts_s: 90 },
+        Act::Pay { amount: 500 },
+        Act::Finish { hold: 0, percent: 400 },
+        Act::Limit { key: 1, limit: Some(500) },
+    ] {
+        disturbed(&owing, &act);
+    }
+    let paid = [&owing[..], &[well(Act::Pay { amount: 500 })]].concat();
+    disturbed(&paid, &Act::Place { key: 0, amount: 1, lasts_s: 90 });
+}
+
+#[test]
 fn changes_of_a_key_survive_a_crash_anywhere() {
     let busy = [credit(1_000), place(0, 300, 90), place(0, 100, 90), well(Act::Finish { hold: 0, percent: 50 })];
     for act in [

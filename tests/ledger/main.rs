@@ -13,6 +13,7 @@ mod crash;
 mod faults;
 mod known;
 mod model;
+mod payments;
 mod people;
 mod possible;
 mod random;

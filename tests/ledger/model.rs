@@ -11,14 +11,15 @@ use gateway_core::{
     limits::RateLimit,
     moment::{Reset, UnixMs},
     money::Nanos,
+    payment::{Booking, Change},
 };
-use gateway_store::{KeyChange, NewKey, Standing};
+use gateway_store::{Booked, KeyChange, NewKey, Standing};
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) account: AccountId,
-    /// The balance and all that is idle in the keys' allowances.
+    /// The balance and all that is idle in the keys' allowances; negative if the account owes.
     pub(crate) free: Nanos,
     /// All payments.
     pub(crate) paid_in: Nanos,
@@ -183,6 +184,35 @@ impl Model {
         fresh
     }
 
+    /// Something happened to a payment. What it comes to.
+    pub(crate) fn book(&mut self, booking: &Booking) -> Booked {
+        let said = booking.description();
+        let paid =
+            Booking { change: Change::Paid { account: self.account.clone(), amount: Nanos::ZERO }, ..booking.clone() };
+        if self.booked(&paid.description()).next().is_none() && paid.description() != said {
+            return Booked::NoPayment;
+        }
+        let before: Vec<_> = self.booked(&said).map(|entry| entry.amount).collect();
+        let (kind, amount) = match booking.change {
+            // In all, so of each only what is more than before.
+            Change::Refunded { all } => (EntryKind::Refund, -all - before.iter().copied().sum()),
+            Change::Paid { amount, .. } if before.is_empty() => (EntryKind::Payment, amount),
+            Change::Withdrawn { amount, .. } if before.is_empty() => (EntryKind::Adjustment, -amount),
+            Change::Reinstated { amount, .. } if before.is_empty() => (EntryKind::Adjustment, amount),
+            _ => return Booked::Before,
+        };
+        if kind == EntryKind::Refund && amount >= Nanos::ZERO {
+            return Booked::Before;
+        }
+        let (account, id, description) = (self.account.clone(), booking.entry.clone(), Some(said));
+        self.credit(Entry { account, id, kind, amount, hold: None, served: None, description });
+        Booked::Now
+    }
+
+    fn booked<'a>(&'a self, said: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.entries.values().filter(move |entry| entry.description.as_deref() == Some(said))
+    }
+
     /// A hold is asked for.
     pub(crate) fn place(&mut self, id: KeyId, hold: Hold, at: UnixMs) -> Placed {
         let Some(key) = self.keys.get_mut(&id) else { return Placed::KeyGone };
@@ -202,10 +232,12 @@ impl Model {
         }
         // The own dead ones go in passing; all others' only where they are needed.
         self.expire_dead(id, at);
-        if self.free < hold.amount {
+        // What costs nothing is held whatever the account owes.
+        let short = |free: Nanos| hold.amount > Nanos::ZERO && free < hold.amount;
+        if short(self.free) {
             self.expire_all_dead(at);
         }
-        if self.free < hold.amount {
+        if short(self.free) {
             return Placed::InsufficientFunds { free: self.free, held: self.held() };
         }
         self.free = self.free - hold.amount;
@@ -249,7 +281,7 @@ impl Model {
         if self.free < more {
             self.expire_all_dead(hold.id.at());
         }
-        let more = more.min(self.free);
+        let more = more.min(self.free).max(Nanos::ZERO);
         self.free = self.free - more;
         if let Some(there) = self.keys.get_mut(&id).and_then(|key| key.holds.get_mut(&hold.id)) {
             there.amount += more;

@@ -50,6 +50,10 @@ impl Step<'_> {
                 let fresh = done.credit(entry.clone());
                 self.either(untouched, done, outcome.as_ref(), &fresh)?
             }
+            Ran::Booked { booking, outcome } => {
+                let booked = done.book(booking);
+                self.either(untouched, done, outcome.as_ref(), &booked)?
+            }
             Ran::Placed { key, id, amount, expires, outcome } => {
                 let nonce = self.after.keys.get(key).and_then(|key| key.holds.get(id)).map_or(0, |hold| hold.nonce);
                 let hold = Hold { id: id.clone(), amount: *amount, expires: *expires, nonce };

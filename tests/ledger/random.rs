@@ -137,6 +137,7 @@ async fn step(world: &mut World<'_>, command: &Command) -> Result<(), String> {
     let ran = world.run(command).await;
     let books = world.read().await;
     books.check()?;
+    books.check_debt()?;
     books.check_since(&world.books)?;
     excuse(world, &ran, &books);
     books.check_limits(|key| world.excused.contains(&key))?;
@@ -189,8 +190,10 @@ async fn end(world: &mut World<'_>) -> Result<(), String> {
     books.check_since(&world.books)?;
     must!(books.standing.held() == Nanos::ZERO, "still held: {}", books.standing.held());
     let ledger: Nanos = books.entries.iter().map(|entry| entry.amount).sum();
-    let asked = ask(world, &store, key, ledger, later).await;
+    let asked = ask(world, &store, key, Nanos(ledger.0.max(0)), later).await;
     must!(matches!(asked, HoldOutcome::Held(_)), "{ledger} should be free: {asked:?}");
+    let more = ask(world, &store, key, Nanos(1), later).await;
+    must!(matches!(more, HoldOutcome::InsufficientFunds { .. }), "{ledger} and no more should be free: {more:?}");
     world.read().await.check()
 }
 

@@ -14,6 +14,7 @@ use gateway_core::{
     limits::{Interval, RateLimit},
     moment::{Reset, UnixMs},
     money::Nanos,
+    payment::{Booking, Change, Origin},
 };
 use gateway_store::{Credit, HoldOutcome, HoldRequest, KeyChange, SettleOutcome, random};
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -61,6 +62,8 @@ struct Crowd {
     told: RefCell<BTreeMap<RequestId, Nanos>>,
     refused: Cell<usize>,
     serial: Cell<u64>,
+    /// Something is being booked of a payment: the lanes may not all be marked yet.
+    booking: Cell<bool>,
 }
 
 impl Crowd {
@@ -173,6 +176,25 @@ async fn operator(crowd: &Crowd, environment: &Environment) {
     }
 }
 
+/// Payments come, and go back by refunds or disputes, as often as Stripe has to say it.
+async fn payments(crowd: &Crowd, environment: &Environment) {
+    for n in 0..REQUESTS {
+        let amount = Nanos(1 + i64::try_from(crowd.below(900)).unwrap());
+        let (payment, dispute) = (format!("pi_{n}_{}", crowd.account), format!("dp_{n}"));
+        let back = match crowd.below(2) {
+            0 => vec![Change::Refunded { all: Nanos(1 + amount.0 / 3) }, Change::Refunded { all: amount }],
+            _ => vec![Change::Withdrawn { dispute, amount }],
+        };
+        for change in [vec![Change::Paid { account: crowd.account.clone(), amount }], back].concat() {
+            let booking = Booking { payment: payment.clone(), entry: crowd.fresh_id(), change, origin: Origin::Ours };
+            crowd.booking.set(true);
+            while environment.store.payment_book(&booking).await.is_err() {}
+            crowd.booking.set(false);
+            sleep(Duration::from_millis(crowd.below(40))).await;
+        }
+    }
+}
+
 /// Serves requests, in a new process when the old one dies.
 async fn serve(crowd: &Crowd, database: &Database, seed: u64, requests: usize) {
     for life in 0..requests as u64 {
@@ -189,14 +211,18 @@ async fn serve(crowd: &Crowd, database: &Database, seed: u64, requests: usize) {
     }
 }
 
-/// Reads the books again and again while nobody is at the database.
-async fn watch(database: &Database, crowd: &Crowd, ended: &Cell<bool>) -> usize {
-    let (reader, mut seen, mut before) = (database.reader(), 0, None::<Books>);
+/// Reads the books again and again while nobody is at the database. How often, and how often the account owed.
+async fn watch(database: &Database, crowd: &Crowd, ended: &Cell<bool>) -> (usize, usize) {
+    let (reader, mut seen, mut owed, mut before) = (database.reader(), 0, 0, None::<Books>);
     while !ended.get() {
         let paused = database.wire().pause().await;
         let books = Books::read(&reader, &crowd.account).await;
         drop(paused);
         books.check().unwrap_or_else(|wrong| panic!("{wrong}"));
+        if !crowd.booking.get() {
+            books.check_debt().unwrap_or_else(|wrong| panic!("{wrong}"));
+            owed += usize::from(books.standing.account.balance < Nanos::ZERO);
+        }
         // Only the one whose limit is changed may be over it.
         books.check_limits(|key| key == CHANGED).unwrap_or_else(|wrong| panic!("{wrong}"));
         if let Some(before) = before.replace(books.clone()) {
@@ -205,7 +231,7 @@ async fn watch(database: &Database, crowd: &Crowd, ended: &Cell<bool>) -> usize 
         seen += 1;
         sleep(Duration::from_millis(17)).await;
     }
-    seen
+    (seen, owed)
 }
 
 async fn open(database: &Database, seed: u64, requests: usize) -> Crowd {
@@ -226,6 +252,7 @@ async fn open(database: &Database, seed: u64, requests: usize) -> Crowd {
         told: RefCell::default(),
         refused: Cell::new(0),
         serial: Cell::new(0),
+        booking: Cell::new(false),
     }
 }
 
@@ -243,8 +270,9 @@ fn whatever_happens_at_once_the_books_are_true_at_every_moment() {
             ended.set(true);
             busy
         };
-        let ((), seen) = tokio::join!(all, watch(database, &crowd, &ended));
+        let ((), (seen, owed)) = tokio::join!(all, watch(database, &crowd, &ended));
         assert!(seen > requests, "looked {seen} times only");
+        println!("{seen} looks, at {owed} of them it owed");
         balances(database, &crowd).await;
     });
 }
@@ -253,7 +281,9 @@ async fn everybody(crowd: &Crowd, database: &Database, seed: u64, requests: usiz
     let changes = database.environment(Retries::Standard);
     rotten(&changes.wire, seed, false);
     let serving = (0..ENVIRONMENTS).map(|n| serve(crowd, database, seed.wrapping_add(n), requests));
-    tokio::join!(operator(crowd, &changes), join_all(serving));
+    let booked = database.environment(Retries::Standard);
+    rotten(&booked.wire, seed.rotate_left(8), false);
+    tokio::join!(operator(crowd, &changes), payments(crowd, &booked), join_all(serving));
 }
 
 /// When all have ended and every hold's time is over, what was told was charged, and all else is free.

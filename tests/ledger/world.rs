@@ -9,13 +9,14 @@ use gateway_core::{
     limits::RateLimit,
     moment::{Reset, UnixMs},
     money::{Nanos, Picos},
+    payment::{Booking, Change, Origin},
     pricing::{Markup, Prices, Rates},
     token::{KeyType, Token},
     usage::{Metered, Usage},
 };
 use gateway_store::{
-    CountOutcome, Credit, HoldOutcome, HoldRequest, KeyChange, NewKey, PlacedHold, SettleOutcome, Store, UpdateOutcome,
-    random,
+    Booked, CountOutcome, Credit, HoldOutcome, HoldRequest, KeyChange, NewKey, PlacedHold, SettleOutcome, Store,
+    UpdateOutcome, random,
 };
 use support::{
     Database, Environment,
@@ -43,6 +44,9 @@ pub(crate) struct World<'a> {
     serial: u64,
     pub(crate) books: Books,
     credits: Vec<Credit>,
+    /// Payments, each with its amount.
+    payments: Vec<(String, Nanos)>,
+    bookings: Vec<Booking>,
     requests: Vec<(RequestId, KeyId)>,
     holds: Vec<Taken>,
     /// Keys that were over their limit when it was set.
@@ -66,6 +70,7 @@ pub(crate) struct Taken {
 pub(crate) enum Ran {
     Nothing,
     Credited { entry: Entry, outcome: Option<bool> },
+    Booked { booking: Booking, outcome: Option<Booked> },
     Placed { key: KeyId, id: RequestId, amount: Nanos, expires: UnixMs, outcome: Option<HoldOutcome> },
     Settled { key: KeyId, entry: Entry, outcome: Option<SettleOutcome> },
     Finished { taken: Taken, cost: Nanos, outcome: Option<Nanos> },
@@ -172,6 +177,8 @@ impl<'a> World<'a> {
             serial: 0,
             books,
             credits: Vec::new(),
+            payments: Vec::new(),
+            bookings: Vec::new(),
             requests: Vec::new(),
             holds: Vec::new(),
             excused: BTreeSet::new(),
@@ -239,6 +246,26 @@ impl<'a> World<'a> {
                 Known::Credit(credit)
             }
             Act::CreditAgain { credit } => Known::Credit(from_newest(&self.credits, *credit)?.clone()),
+            Act::Pay { amount } => {
+                let id = self.fresh_id();
+                let payment = format!("pi_{id}_{}", self.account);
+                self.payments.push((payment.clone(), Nanos(*amount)));
+                self.booked(payment, Change::Paid { account: self.account.clone(), amount: Nanos(*amount) })
+            }
+            Act::BookAgain { booking } => Known::Book(from_newest(&self.bookings, *booking)?.clone()),
+            Act::Refund { payment, percent } => {
+                let (payment, paid) = from_newest(&self.payments, *payment)?.clone();
+                self.booked(payment, Change::Refunded { all: Nanos(1.max(paid.0 * percent / 100)) })
+            }
+            Act::Dispute { payment, percent, won } => {
+                let (payment, paid) = from_newest(&self.payments, *payment)?.clone();
+                let (dispute, amount) = (format!("dp_of_{payment}"), Nanos(1.max(paid.0 * percent / 100)));
+                let change = match won {
+                    true => Change::Reinstated { dispute, amount },
+                    false => Change::Withdrawn { dispute, amount },
+                };
+                self.booked(payment, change)
+            }
             Act::Place { key: n, amount, lasts_s } => {
                 let id = self.fresh_id();
                 self.requests.push((id.clone(), key(*n)));
@@ -283,6 +310,12 @@ impl<'a> World<'a> {
         })
     }
 
+    fn booked(&mut self, payment: String, change: Change) -> Known {
+        let booking = Booking { payment, entry: self.fresh_id(), change, origin: Origin::Ours };
+        self.bookings.push(booking.clone());
+        Known::Book(booking)
+    }
+
     /// A hold that a caller may charge, and how much: one that stands, or whose request has an entry. Nobody charges what
     /// he has given back.
     fn payable(&self, hold: usize, percent: i64) -> Option<(Taken, Nanos)> {
@@ -323,6 +356,7 @@ fn after(now: UnixMs, wait: Wait) -> UnixMs {
 /// An act whose keys, requests and holds are known.
 enum Known {
     Credit(Credit),
+    Book(Booking),
     Place { id: RequestId, key: KeyId, amount: Nanos, lasts_ms: u64 },
     Finish(Taken, Nanos),
     Settle(Taken, Nanos),
@@ -343,6 +377,10 @@ impl Known {
                 let (account, description) = (account.clone(), Some(description));
                 let entry = Entry { account, id, kind, amount, hold: None, served: None, description };
                 Ran::Credited { entry, outcome: told.and_then(Result::ok) }
+            }
+            Self::Book(booking) => {
+                let told = wire.unless_it_crashes(store.payment_book(&booking)).await;
+                Ran::Booked { booking, outcome: told.and_then(Result::ok) }
             }
             Self::Place { id, key, amount, lasts_ms } => {
                 let expires = at.plus_ms(lasts_ms);

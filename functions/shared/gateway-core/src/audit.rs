@@ -122,7 +122,8 @@ impl Line {
             EntryKind::Usage => self.amount > Nanos::ZERO || self.key.is_none(),
             EntryKind::Expired => self.amount != Nanos::ZERO,
             EntryKind::Payment => self.amount < Nanos::ZERO,
-            EntryKind::Refund | EntryKind::Adjustment => false,
+            EntryKind::Refund => self.amount > Nanos::ZERO,
+            EntryKind::Adjustment => false,
         }
     }
 }
@@ -135,6 +136,8 @@ pub struct Credits {
     pub entries: u64,
     /// Their sum.
     pub amount: Nanos,
+    /// What of it went out; positive.
+    pub taken: Nanos,
 }
 
 /// An account's ledger, summed up.
@@ -177,6 +180,7 @@ impl LedgerSums {
         if line.is_credit() {
             self.credits.entries += 1;
             self.credits.amount += line.amount;
+            self.credits.taken += (-line.amount).max(Nanos::ZERO);
             if line.kind == EntryKind::Payment {
                 self.payments += line.amount;
             }
@@ -207,7 +211,7 @@ pub enum What {
     Spent(KeyId),
     /// What is left of a key's limit, against the limit, what was spent of it and what is held.
     LimitLeft(KeyId),
-    /// A balance below nothing.
+    /// A balance further below nothing than refunds and the like can have taken it.
     NegativeBalance,
     /// An allowance below nothing. (A hold below nothing is not readable.)
     NegativeAllowance(KeyId),
@@ -272,7 +276,7 @@ impl fmt::Display for What {
             Self::PaidIn => f.write_str("paid in, by the payments"),
             Self::Spent(key) => write!(f, "spent by key {key}, by its usage"),
             Self::LimitLeft(key) => write!(f, "left of key {key}'s limit, by what it spent and holds"),
-            Self::NegativeBalance => f.write_str("the balance, which must not be negative"),
+            Self::NegativeBalance => f.write_str("the balance, which only refunds can make negative"),
             Self::NegativeAllowance(key) => write!(f, "key {key}'s allowance, which must not be negative"),
             Self::NoSuchKey(key) => write!(f, "usage of key {key}, which does not exist"),
             Self::Total { day, key, model } => {
@@ -297,6 +301,8 @@ pub struct Difference {
 /// What is no difference, but the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
+    /// The account owes so much: payments went back that were spent.
+    Owes(Nanos),
     /// Providers billed so much more than a request can cost, and nobody paid for it.
     Unpaid(Nanos),
     /// A key has spent more in its period than its limit is. No request can do that, but whoever lowers a limit can, and
@@ -314,6 +320,9 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Owes(amount) => {
+                write!(f, "the account owes {amount} USD, because payments went back that were spent")
+            }
             Self::Unpaid(amount) => {
                 write!(f, "{amount} USD stayed unpaid that providers billed beyond what requests can cost")
             }
@@ -330,7 +339,8 @@ impl fmt::Display for Notice {
 /// The funds against the ledger. Exact if no funds moved and no request was settled between the two reads.
 pub fn compare(funds: &Funds, sums: &LedgerSums) -> Vec<Difference> {
     let settled = funds.lanes.values().map(|lane| lane.settled(sums)).sum();
-    let mut all = compare_items(funds);
+    let mut all = compare_balance(funds, sums.credits);
+    all.extend(compare_items(funds));
     differ(&mut all, What::Funds, sums.amount, funds.left() - settled);
     differ(&mut all, What::PaidIn, sums.payments, funds.paid_in);
     let spent = funds.by_key(|lane| lane.spent + lane.settled(sums));
@@ -348,10 +358,16 @@ pub fn compare(funds: &Funds, sums: &LedgerSums) -> Vec<Difference> {
 /// came in about it: what requests do moves funds between the balance, allowances, holds and what is spent, each time in
 /// one write of one item or in a transaction.
 pub fn compare_conservation(funds: &Funds, credits: Credits) -> Vec<Difference> {
-    let mut all = Vec::new();
+    let mut all = compare_balance(funds, credits);
     let spent = funds.lanes.values().map(|lane| lane.spent).sum();
     differ(&mut all, What::Conservation, credits.amount, funds.left() + spent);
     all
+}
+
+/// The balance against what went out of the account. No request takes it below nothing.
+fn compare_balance(funds: &Funds, credits: Credits) -> Vec<Difference> {
+    let (found, expected) = (funds.balance, -credits.taken);
+    if found < expected { vec![Difference { what: What::NegativeBalance, expected, found }] } else { Vec::new() }
 }
 
 /// What each item says against the rest of it. Exact at any moment: an item is written and read whole.
@@ -360,8 +376,7 @@ pub fn compare_conservation(funds: &Funds, credits: Credits) -> Vec<Difference> 
 /// being folded away does not keep the number up.
 pub fn compare_items(funds: &Funds) -> Vec<Difference> {
     let allowances = funds.lanes.iter().map(|((key, _), lane)| (What::NegativeAllowance(*key), lane.available));
-    let amounts = std::iter::once((What::NegativeBalance, funds.balance)).chain(allowances);
-    let negative = amounts.filter(|(_, amount)| *amount < Nanos::ZERO);
+    let negative = allowances.filter(|(_, amount)| *amount < Nanos::ZERO);
     let mut all: Vec<_> = negative.map(|(what, amount)| not_nothing(what, amount)).collect();
     for (key, lane) in funds.first_lanes() {
         let limit = lane.spend_limit.unwrap_or(UNLIMITED);
@@ -377,7 +392,9 @@ pub fn notices(funds: &Funds, sums: &LedgerSums) -> Vec<Notice> {
         (spent > limit).then_some(Notice::OverLimit { key, limit, spent })
     });
     let unpaid = (sums.unpaid > Nanos::ZERO).then_some(Notice::Unpaid(sums.unpaid));
-    unpaid.into_iter().chain(over).collect()
+    let free = funds.balance + funds.lanes.values().map(|lane| lane.available).sum();
+    let owes = (free < Nanos::ZERO).then_some(Notice::Owes(-free));
+    owes.into_iter().chain(unpaid).chain(over).collect()
 }
 
 fn not_nothing(what: What, found: Nanos) -> Difference {

@@ -1,6 +1,15 @@
 //! The books' rules: what a key's allowance lets a request do, and what the ledger says of it afterwards.
 //!
 //! The store's condition expressions enforce these rules; this module explains a refusal from the item that refused.
+//!
+//! **Debts.** No request makes one. But what a card is refunded, or a bank takes back in a dispute, is gone, whether or not
+//! it was spent here: then the account owes, and its balance is negative, by no more than what was taken back. Nothing that
+//! costs anything is held until it is paid. That must not depend on how funds are spread: an allowance that has some left,
+//! or gets some back from a request that runs, belongs to the debt. So, when a balance goes below nothing, every lane is
+//! marked as [`Allowance::owing`]. A lane so marked pays for nothing; only a refill unmarks it, and a refill needs a balance
+//! that covers it. The lanes are marked before the balance falls, so that no crash leaves one unmarked, and those that were
+//! refilled in that moment after it: once the refund is booked, all of them are. What requests held by then is theirs: they
+//! are served and charged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,6 +114,8 @@ pub struct Allowance {
     pub limit_left: Nanos,
     /// Funds moved out of the balance and not held.
     pub available: Nanos,
+    /// What is available may be owed: nothing is held of it before the next refill.
+    pub owing: bool,
     /// The last refill.
     pub refill: Option<Refill>,
     /// Its running requests.
@@ -162,6 +173,12 @@ impl Allowance {
         self.period < self.period_at(at)
     }
 
+    /// What it lacks for a hold of `amount`, or nothing.
+    pub fn missing(&self, amount: Nanos) -> Nanos {
+        let usable = if self.owing { Nanos::ZERO } else { self.available };
+        (amount - usable).max(Nanos::ZERO)
+    }
+
     /// Idle funds that no request of this key can use: it is switched off or deleted.
     pub fn stranded(&self) -> Nanos {
         if self.active && !self.deleted { Nanos::ZERO } else { self.available }
@@ -213,10 +230,8 @@ impl Allowance {
             Some(Refusal::PeriodOver)
         } else if self.limit_left < amount {
             Some(Refusal::SpendLimitReached(self.limit_left.max(Nanos::ZERO)))
-        } else if self.available < amount {
-            Some(Refusal::Short(amount - self.available))
         } else {
-            None
+            Some(self.missing(amount)).filter(|missing| *missing > Nanos::ZERO).map(Refusal::Short)
         }
     }
 }
@@ -251,7 +266,7 @@ pub enum EntryKind {
     Payment,
     /// The account was paid back.
     Refund,
-    /// The operator gave or took.
+    /// The operator gave or took, or a bank did in a dispute.
     Adjustment,
     /// A request whose process died: its hold was released, and this entry keeps a late settlement out.
     Expired,
@@ -287,7 +302,7 @@ pub struct Entry {
     pub id: RequestId,
     /// What it is about.
     pub kind: EntryKind,
-    /// What it adds to the account's funds; negative for usage.
+    /// What it adds to the account's funds; negative for usage and refunds.
     pub amount: Nanos,
     /// The stamp of the hold that it ended, for usage and expiry.
     pub hold: Option<u64>,
@@ -334,6 +349,7 @@ mod tests {
             spent: Nanos::ZERO,
             limit_left: UNLIMITED,
             available: Nanos::usd(1),
+            owing: false,
             refill: None,
             holds: BTreeMap::new(),
         }
@@ -360,6 +376,7 @@ mod tests {
         assert_eq!(with(|it| it.models = Some(BTreeSet::new())), Some(Refusal::ModelNotAllowed));
         assert_eq!(with(|it| it.limit_left = Nanos(999_999_999)), Some(Refusal::SpendLimitReached(Nanos(999_999_999))));
         assert_eq!(with(|it| it.available = Nanos(999_999_999)), Some(Refusal::Short(Nanos(1))));
+        assert_eq!(with(|it| it.owing = true), Some(Refusal::Short(Nanos::usd(1))));
         let yesterday = with(|it| {
             it.reset = Some(Reset::Daily);
             it.period = "2026-01-01".to_owned();
@@ -370,6 +387,13 @@ mod tests {
         });
         assert!(matches!(full, Some(Refusal::RateLimited(RateStanding { remaining: 0, reset_s: 10, .. }))));
         assert_eq!(allowance().hold_refusal(Nanos(1), &[], 60, AT), Some(Refusal::OtherInterval));
+    }
+
+    #[test]
+    fn what_costs_nothing_is_held_whatever_is_owed() {
+        let owing = Allowance { owing: true, ..allowance() };
+        assert_eq!(owing.hold_refusal(Nanos::ZERO, &[], 10, AT), None);
+        assert_eq!(refill(Nanos(-1), Nanos(1), Nanos(1), None, AT), None, "a debt refills nothing");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Account {
     pub name: String,
     /// When it was made.
     pub created_at: UnixMs,
-    /// Funds that are in no key's allowance.
+    /// Funds that are in no key's allowance. Negative: the account owes.
     pub balance: Nanos,
     /// All that was ever paid in, by payments alone.
     pub paid_in: Nanos,
@@ -97,14 +97,17 @@ impl Standing {
     }
 }
 
-/// Money that comes into an account, not from a request.
+/// Which of [`Store::credit_items`] is the account.
+pub(crate) const CREDITED: usize = 1;
+
+/// Money that comes into an account, or goes out of it, other than by a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credit {
     /// The ledger entry's id: one id is credited once.
     pub id: RequestId,
-    /// Payment or adjustment.
+    /// Payment, refund or adjustment.
     pub kind: EntryKind,
-    /// How much; positive.
+    /// How much; negative for what goes out.
     pub amount: Nanos,
     /// Words for people.
     pub description: String,
@@ -183,6 +186,17 @@ impl Store {
     /// # Errors
     /// The database did not answer.
     pub async fn account_credit(&self, account: &AccountId, credit: &Credit) -> Result<bool, StoreError> {
+        let items = self.credit_items(account, credit)?;
+        Ok(self.transact("account_credit", items).await?.is_done())
+    }
+
+    /// The parts of a transaction that changes the account's balance by a credit: the entry, unless it is there; then the
+    /// account, which must be.
+    pub(crate) fn credit_items(
+        &self,
+        account: &AccountId,
+        credit: &Credit,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let entry = Entry {
             account: account.clone(),
             id: credit.id.clone(),
@@ -206,10 +220,8 @@ impl Store {
             .expression_attribute_values(":amount", nanos(credit.amount))
             .expression_attribute_values(":paid", nanos(paid))
             .build();
-        let (put, update) = (built("account_credit", put)?, built("account_credit", update)?);
-        let items =
-            vec![TransactWriteItem::builder().put(put).build(), TransactWriteItem::builder().update(update).build()];
-        Ok(self.transact("account_credit", items).await?.is_done())
+        let (put, update) = (built("credit_items", put)?, built("credit_items", update)?);
+        Ok(vec![TransactWriteItem::builder().put(put).build(), TransactWriteItem::builder().update(update).build()])
     }
 }
 

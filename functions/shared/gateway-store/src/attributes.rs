@@ -37,6 +37,7 @@ pub(crate) const PERIOD_BASE: &str = "base";
 pub(crate) const SPENT: &str = "spent";
 pub(crate) const LIMIT_LEFT: &str = "left";
 pub(crate) const AVAILABLE: &str = "avail";
+pub(crate) const OWING: &str = "owing";
 pub(crate) const REFILL: &str = "refill";
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const RATE_REQUESTS: &str = "rate_n";
@@ -84,6 +85,12 @@ pub(crate) const VERIFIED: &str = "verified";
 pub(crate) const EPOCH: &str = "epoch";
 pub(crate) const SEEN: &str = "seen";
 pub(crate) const TRIES: &str = "tries";
+/// A payment's attributes: its account, amounts, and the disputes that took it or gave it again.
+pub(crate) const PAYER: &str = "payer";
+pub(crate) const PAID: &str = "paid";
+pub(crate) const REFUNDED: &str = "refunded";
+pub(crate) const WITHDRAWN: &str = "withdrawn";
+pub(crate) const REINSTATED: &str = "reinstated";
 
 /// The operator's settings.
 pub(crate) const SETTINGS: &str = "settings";

@@ -21,8 +21,8 @@ use gateway_core::{
 use crate::{
     Store, StoreError,
     attributes::{
-        ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, PERIOD,
-        PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, RESET, SEALED, SPENT, WINDOWS, flag, nanos, number, text,
+        ACCOUNT, ACTIVE, AVAILABLE, Attributes, DELETED, EXPIRES, HOLDS, ITEM, LAST_USED, LIMIT_LEFT, MODELS, OWING,
+        PERIOD, PERIOD_BASE, RATE_REQUESTS, RATE_SECONDS, RESET, SEALED, SPENT, WINDOWS, flag, nanos, number, text,
     },
     backoff::backoff,
     key_record::{KeyRecord, Lane, hold_value},
@@ -232,6 +232,7 @@ impl Store {
                 Some(Refusal::PeriodOver) => self.period_begin(&record, at).await?,
                 Some(Refusal::Short(missing)) => {
                     self.expire_in_passing(&record, at).await?;
+                    self.owing_return(&record).await?;
                     let shortage = Shortage { missing, hold: hold.amount, last: allowance.refill, at };
                     if let RefillOutcome::Insufficient(standing) = self.refill(account, lane, shortage).await? {
                         return Ok(HoldOutcome::InsufficientFunds {
@@ -319,6 +320,10 @@ impl Store {
              AND #avail >= :amount AND (attribute_not_exists(#sealed) OR #sealed <= :begun)"
         );
         let mut update = self.counted(wanted.account, lane, rhythm, wanted.at);
+        if hold.amount > Nanos::ZERO {
+            condition.push_str(" AND attribute_not_exists(#owing)");
+            update = update.expression_attribute_names("#owing", OWING);
+        }
         for (n, names) in wanted.models.iter().enumerate() {
             condition.push_str(" AND (attribute_not_exists(#models)");
             for (m, name) in names.iter().enumerate() {

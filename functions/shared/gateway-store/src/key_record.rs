@@ -16,9 +16,9 @@ use crate::{
     NewKey, StoreError,
     attributes::{
         ACCOUNT, ACTIVE, AVAILABLE, Attributes, CREATED, DELETED, EXPIRES, HOLDS, ITEM, Item, KEY, LANES, LAST_USED,
-        LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, PERIOD, PERIOD_BASE, PREFIX, RATE_ALL, RATE_REQUESTS, RATE_SECONDS,
-        REFILL, RESET, SEALED, SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash, nanos, number,
-        text,
+        LIMIT_LEFT, MODELS, NAME, OLD_TOKENS, OWING, PERIOD, PERIOD_BASE, PREFIX, RATE_ALL, RATE_REQUESTS,
+        RATE_SECONDS, REFILL, RESET, SEALED, SPEND_LIMIT, SPENT, TOKEN, TYPE, WINDOWS, as_hash, as_number, flag, hash,
+        nanos, number, text,
     },
 };
 
@@ -96,6 +96,7 @@ impl KeyRecord {
             spent: Nanos::ZERO,
             limit_left: new.spend_limit.unwrap_or(UNLIMITED),
             available: Nanos::ZERO,
+            owing: false,
             refill: None,
             holds: BTreeMap::new(),
         };
@@ -137,6 +138,7 @@ impl KeyRecord {
             spent: Nanos::ZERO,
             limit_left: UNLIMITED,
             available: Nanos::ZERO,
+            owing: false,
             ..self.allowance.clone()
         };
         Self { lane, allowance: fresh, old_tokens: BTreeMap::new(), ..self.clone() }.spread()
@@ -275,6 +277,7 @@ fn allowance_of(item: &Item<'_>) -> Option<Allowance> {
         spent: item.nanos(SPENT),
         limit_left: item.nanos(LIMIT_LEFT),
         available: item.nanos(AVAILABLE),
+        owing: item.flag(OWING),
         refill: item.0.get(REFILL).and_then(refill_of),
         holds: holds.collect::<Option<_>>()?,
     })

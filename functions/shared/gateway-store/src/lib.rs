@@ -3,7 +3,8 @@
 //! Correctness lives in condition expressions, so there is no storage trait and no mock: tests run the same expressions
 //! against a real engine. Expected outcomes are values; an error here means that the database did not answer.
 //!
-//! Five tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds.
+//! Five tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds; and
+//! payments, each under its own id.
 //! `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never changed. `usage`: sums of the
 //! ledger's usage, which only spare reading it. `people`: who signs in to the dashboard.
 
@@ -22,6 +23,7 @@ mod key_record;
 mod keys;
 mod lanes;
 mod ledger;
+mod payments;
 mod people;
 mod refill;
 mod refusal;
@@ -46,6 +48,7 @@ pub use idempotency::{Idempotency, IdempotencyKey};
 pub use key_record::KeyRecord;
 pub use keys::{KeyChange, NewKey, UpdateOutcome};
 pub use ledger::{Filter, Page};
+pub use payments::{Booked, Payment};
 pub use people::{Accepted, Pending, SignedIn};
 pub use refusal::DEACTIVATED;
 pub use rollup::{Rollup, Total, UsageGroup, UsageSums};

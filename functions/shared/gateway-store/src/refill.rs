@@ -1,17 +1,17 @@
 //! Moving funds between an account's balance and its keys' allowances. Rare, so these are transactions.
 
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update, builders::UpdateBuilder};
 use gateway_core::{
     ids::{AccountId, KeyId},
-    ledger::{self, Refill},
+    ledger::{self, Allowance, Refill},
     moment::UnixMs,
     money::Nanos,
 };
 
 use crate::{
-    Store, StoreError,
+    KeyRecord, Store, StoreError,
     accounts::Standing,
-    attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, REFILL, nanos, text},
+    attributes::{ACCOUNT, ACCOUNT_ITEM, AVAILABLE, BALANCE, ITEM, OWING, REFILL, nanos, text},
     backoff::backoff,
     holds::TRIES,
     key_record::{Lane, refill_value},
@@ -99,13 +99,23 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back to the balance what an owing lane has available: whether that is owed, the balance tells.
+    pub(crate) async fn owing_return(&self, lane: &KeyRecord) -> Result<(), StoreError> {
+        let Allowance { owing, available, .. } = lane.allowance;
+        if owing && available > Nanos::ZERO {
+            self.funds_move(&lane.account, lane.place(), -available, None).await?;
+        }
+        Ok(())
+    }
+
     async fn standing(&self, account: &AccountId) -> Result<Standing, StoreError> {
         let standing = self.account_standing(account).await?;
         standing.ok_or_else(|| StoreError::new("refill", "the account does not exist"))
     }
 
-    /// Moves `amount` from the balance to the lane's allowance, or back if it is negative, if the side it leaves has it.
-    /// Tried once: whoever finds others on the items looks again first, because another's refill is as good as its own.
+    /// Moves `amount` from the balance to the lane's allowance, or back if it is negative, if the side it leaves has it: a
+    /// negative balance takes, and gives nothing. Tried once: whoever finds others on the items looks again first, because
+    /// another's refill is as good as its own.
     async fn funds_move(
         &self,
         account: &AccountId,
@@ -113,26 +123,33 @@ impl Store {
         amount: Nanos,
         refill: Option<Refill>,
     ) -> Result<Transaction, StoreError> {
-        let side = |item: String, attribute: &str, change: Nanos, refill: Option<Refill>| {
+        let side = |item: String, attribute: &str, change: Nanos| {
             let update = Update::builder()
                 .table_name(&self.tables.accounts)
                 .key(ACCOUNT, text(account.as_str()))
                 .key(ITEM, text(item))
-                .condition_expression("#funds >= :least")
                 .expression_attribute_names("#funds", attribute)
-                .expression_attribute_values(":change", nanos(change))
-                .expression_attribute_values(":least", nanos((-change).max(Nanos::ZERO)));
-            let update = match refill {
-                Some(refill) => update
-                    .update_expression("SET #funds = #funds + :change, #refill = :refill")
-                    .expression_attribute_names("#refill", REFILL)
-                    .expression_attribute_values(":refill", refill_value(refill)),
-                None => update.update_expression("SET #funds = #funds + :change"),
-            };
-            Ok(TransactWriteItem::builder().update(built("funds_move", update.build())?).build())
+                .expression_attribute_values(":change", nanos(change));
+            if change < Nanos::ZERO {
+                let update = update.condition_expression("#funds >= :least");
+                update.expression_attribute_values(":least", nanos(-change))
+            } else {
+                update.condition_expression("attribute_exists(#funds)")
+            }
         };
-        let items =
-            vec![side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount, None)?, side(lane.item(), AVAILABLE, amount, refill)?];
-        self.transact_once("funds_move", items).await
+        let moved = "SET #funds = #funds + :change";
+        let balance = side(ACCOUNT_ITEM.to_owned(), BALANCE, -amount).update_expression(moved);
+        let allowance = side(lane.item(), AVAILABLE, amount);
+        let allowance = match refill {
+            Some(refill) => allowance
+                .update_expression(format!("{moved}, #refill = :refill REMOVE #owing"))
+                .expression_attribute_names("#refill", REFILL)
+                .expression_attribute_names("#owing", OWING)
+                .expression_attribute_values(":refill", refill_value(refill)),
+            None => allowance.update_expression(moved),
+        };
+        let item =
+            |side: UpdateBuilder| Ok(TransactWriteItem::builder().update(built("funds_move", side.build())?).build());
+        self.transact_once("funds_move", vec![item(balance)?, item(allowance)?]).await
     }
 }

@@ -72,8 +72,13 @@ fn rate_limited(rate: RateStanding) -> ApiError {
 const IN_FLIGHT_RETRY_S: u64 = 5;
 
 fn insufficient(amount: Nanos, free: Nanos, held: Nanos) -> ApiError {
+    let there = if free < Nanos::ZERO {
+        format!("the account owes {} USD, because payments were refunded", -free)
+    } else {
+        format!("{free} USD are free")
+    };
     let message = format!(
-        "Insufficient balance: this request needs {amount} USD and {free} USD are free. \
+        "Insufficient balance: this request needs {amount} USD and {there}. \
          Top up in Dashboard → Billing, or ask for less with a smaller max_tokens."
     );
     let error = ApiError::new(ErrorCode::InsufficientBalance, message);

@@ -11,7 +11,7 @@ use gateway_core::{
 
 use crate::{
     PlacedHold, Store, StoreError,
-    attributes::{AVAILABLE, HOLDS, LIMIT_LEFT, SPENT, WINDOWS, nanos},
+    attributes::{AVAILABLE, HOLDS, LIMIT_LEFT, OWING, SPENT, WINDOWS, nanos},
     backoff::{backoff, steadfast},
     expiry::Expired,
     holds::{PATIENT_TRIES, TRIES, Written},
@@ -85,7 +85,10 @@ impl Store {
             let update = self.lane_update(account, lane);
             let update = update
                 .update_expression("SET #holds.#id = :extended, #avail = #avail - :more, #left = #left - :more")
-                .condition_expression("#holds.#id = :hold AND #avail >= :more AND #left >= :more")
+                .condition_expression(
+                    "#holds.#id = :hold AND #avail >= :more AND #left >= :more AND attribute_not_exists(#owing)",
+                )
+                .expression_attribute_names("#owing", OWING)
                 .expression_attribute_names("#holds", HOLDS)
                 .expression_attribute_names("#id", hold.id.as_str())
                 .expression_attribute_names("#avail", AVAILABLE)
@@ -95,11 +98,10 @@ impl Store {
                 .expression_attribute_values(":more", nanos(more));
             let refused = match self.returned(update).await? {
                 Written::Yes(_) => return Ok(extended),
-                Written::No(refused) => refused.map(|record| record.allowance),
+                Written::No(refused) => refused,
             };
-            let there = refused.as_ref().and_then(|allowance| allowance.holds.get(&hold.id));
-            let Some((allowance, there)) =
-                refused.as_ref().zip(there).filter(|(_, there)| there.stamp() == hold.stamp())
+            let there = refused.as_ref().and_then(|record| record.allowance.holds.get(&hold.id));
+            let Some((record, there)) = refused.as_ref().zip(there).filter(|(_, there)| there.stamp() == hold.stamp())
             else {
                 // Folded into the first lane, or ended by somebody else.
                 if lane.number == 0 {
@@ -112,18 +114,19 @@ impl Store {
                 // Extended before, and the reply was lost.
                 return Ok(of(there.amount));
             }
-            more = more.min(allowance.limit_left.max(Nanos::ZERO));
-            if more <= Nanos::ZERO {
-                return Ok(placed.clone());
-            }
-            let missing = more - allowance.available;
+            more = more.min(record.allowance.limit_left);
+            let missing = record.allowance.missing(more);
             // The expiry, which lies ahead, would end what runs: the request's own time is all that is known here.
             let at = hold.id.at();
-            if missing > Nanos::ZERO
-                && let RefillOutcome::Insufficient(standing) =
-                    self.refill(account, lane, Shortage { missing, hold: more, last: None, at }).await?
-            {
-                more = more.min(standing.available());
+            if missing > Nanos::ZERO {
+                self.owing_return(record).await?;
+                let shortage = Shortage { missing, hold: more, last: None, at };
+                if let RefillOutcome::Insufficient(standing) = self.refill(account, lane, shortage).await? {
+                    more = more.min(standing.available());
+                }
+            }
+            if more <= Nanos::ZERO {
+                return Ok(placed.clone());
             }
         }
         tracing::error!(request_id = hold.id.as_str(), "the funds changed under every try to extend a hold");

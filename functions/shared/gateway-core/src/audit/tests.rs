@@ -117,6 +117,27 @@ fn what_is_left_of_a_limit_is_the_limit_less_what_was_spent_and_is_held() {
 }
 
 #[test]
+fn an_account_may_owe_what_went_back_and_no_more() {
+    let (mut funds, mut lines) = books();
+    lines.push(line(7, EntryKind::Refund, -1450, None));
+    funds.balance = funds.balance - Nanos(1450);
+    let sums = sums(&funds, &lines);
+    assert_eq!((compare(&funds, &sums), compare_conservation(&funds, sums.credits)), (vec![], vec![]));
+    assert_eq!(notices(&funds, &sums), [Notice::Owes(Nanos(17))], "100 of the 117 lie in an allowance");
+    let further = found(|funds, lines| {
+        lines.push(line(7, EntryKind::Adjustment, -5, None));
+        funds.balance = Nanos(-6);
+        key(funds).available += Nanos(1334);
+    });
+    assert_eq!(further, [(What::NegativeBalance, -5, -6)]);
+    let wrong = found(|funds, lines| {
+        lines.push(line(7, EntryKind::Refund, 5, None));
+        funds.balance += Nanos(5);
+    });
+    assert_eq!(wrong, [(What::WrongEntry(id(7)), 0, 5)], "a refund takes");
+}
+
+#[test]
 fn nothing_may_be_negative() {
     let moved = found(|funds, _| {
         key(funds).available += Nanos(1340);

@@ -35,8 +35,19 @@ pub struct Booking {
     pub entry: RequestId,
     /// What happened.
     pub change: Change,
-    /// Our mark is on it, so a payment that is not known is one whose own event is yet to come.
-    pub ours: bool,
+    /// Whose it is by what the event says.
+    pub origin: Origin,
+}
+
+/// Whose a payment is by what an event says. It matters where the payment is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Our mark is on it: its own event is yet to come.
+    Ours,
+    /// Our mark is not where it would be: somebody takes payments with the same Stripe account.
+    Others,
+    /// The event does not say.
+    Unsaid,
 }
 
 /// What happened to a payment. Amounts are positive.
@@ -108,7 +119,7 @@ pub enum Meaning {
 /// Reads an event whose signature is right.
 ///
 /// # Errors
-/// It is not an event, or one of those that are booked and not of its form.
+/// It is not an event, or one of those that are booked and not of its form. What the error says may quote it.
 pub fn read(body: &[u8]) -> Result<Event, serde_json::Error> {
     let raw: RawEvent<'_> = serde_json::from_slice(body)?;
     let (object, at) = (raw.data.object.get(), UnixMs(raw.created.saturating_mul(1000)));
@@ -184,7 +195,7 @@ impl Session {
                 // Every session that was paid has one; nothing could be refunded without.
                 payment: self.payment_intent.unwrap_or(self.id),
                 change: Change::Paid { account, amount },
-                ours: true,
+                origin: Origin::Ours,
             }),
             Err(meaning) => meaning,
         }
@@ -204,15 +215,15 @@ struct Charge {
 impl Charge {
     fn meaning(self, at: UnixMs) -> Meaning {
         let Some(payment) = self.payment_intent else { return Meaning::Nothing("a charge without a payment intent") };
-        let ours = account_of(self.metadata).is_some();
+        let origin = if account_of(self.metadata).is_some() { Origin::Ours } else { Origin::Others };
         match amount(Some(self.amount_refunded), Some(&self.currency)) {
             Ok(all) => Meaning::Book(Booking {
                 entry: RequestId::of_platform(at, &format!("{payment} refunded {}", self.amount_refunded)),
                 payment,
                 change: Change::Refunded { all },
-                ours,
+                origin,
             }),
-            Err(_) if !ours => Meaning::Nothing("a charge that is not ours"),
+            Err(_) if origin == Origin::Others => Meaning::Nothing("a charge that is not ours"),
             Err(meaning) => meaning,
         }
     }
@@ -239,7 +250,7 @@ impl Dispute {
         let dispute = self.id;
         let change =
             if reinstated { Change::Reinstated { dispute, amount } } else { Change::Withdrawn { dispute, amount } };
-        Meaning::Book(Booking { payment, entry, change, ours: false })
+        Meaning::Book(Booking { payment, entry, change, origin: Origin::Unsaid })
     }
 }
 

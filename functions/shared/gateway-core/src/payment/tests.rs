@@ -52,7 +52,7 @@ fn a_paid_session_is_credited_to_its_account_with_what_was_paid() {
         let paid = booking(event(kind, &session()));
         let account = AccountId::parse(ACCOUNT).unwrap();
         assert_eq!(paid.change, Change::Paid { account, amount: Nanos(20_500_000_000) }, "{kind}");
-        assert_eq!((paid.description().as_str(), paid.ours), ("Payment pi_1", true));
+        assert_eq!((paid.description().as_str(), paid.origin), ("Payment pi_1", Origin::Ours));
     }
 }
 
@@ -91,11 +91,11 @@ fn money_that_the_books_can_t_hold_is_never_taken_for_dollars() {
 fn a_refund_says_what_went_back_in_all() {
     let refunded = booking(event("charge.refunded", &charge()));
     assert_eq!(refunded.change, Change::Refunded { all: Nanos(500_000_000) });
-    assert_eq!((refunded.description().as_str(), refunded.ours), ("Refund of payment pi_1", true));
+    assert_eq!((refunded.description().as_str(), refunded.origin), ("Refund of payment pi_1", Origin::Ours));
     let more = booking(event("charge.refunded", &with(charge(), "amount_refunded", json!(60))));
     assert_ne!(more.entry, refunded.entry, "each refund is an entry of its own");
     let unmarked = with(charge(), "metadata", json!({}));
-    assert!(!booking(event("charge.refunded", &unmarked)).ours);
+    assert_eq!(booking(event("charge.refunded", &unmarked)).origin, Origin::Others);
     let others = with(unmarked, "currency", json!("eur"));
     assert_eq!(event("charge.refunded", &others), Meaning::Nothing("a charge that is not ours"));
     let without = with(charge(), "payment_intent", Value::Null);
@@ -110,7 +110,7 @@ fn a_dispute_takes_and_gives_again_only_when_funds_move() {
     let reinstated = booking(event("charge.dispute.funds_reinstated", &dispute()));
     assert_eq!(reinstated.change, Change::Reinstated { dispute: dispute_id, amount });
     assert_ne!(withdrawn.entry, reinstated.entry);
-    assert!(!withdrawn.ours && !reinstated.ours);
+    assert_eq!((withdrawn.origin, reinstated.origin), (Origin::Unsaid, Origin::Unsaid));
     for kind in ["charge.dispute.created", "charge.dispute.closed", "charge.dispute.updated", "charge.succeeded"] {
         assert_eq!(event(kind, &dispute()), Meaning::Nothing("another kind of event"), "{kind}");
     }
