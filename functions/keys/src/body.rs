@@ -1,6 +1,6 @@
-//! The bodies of `/api/keys`, each field checked by name. Both `expires_at` and `expiresAt` are read.
+//! The bodies of `/api/keys`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use gateway_core::{
     error::{ApiError, ErrorCode},
@@ -9,59 +9,13 @@ use gateway_core::{
     money::Nanos,
     token::KeyType,
 };
-use gateway_lambda::Request;
+use gateway_lambda::{Fields, Request};
 use gateway_store::{KeyChange, NewKey};
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 const MOST_NAME_CHARS: usize = 100;
 const MOST_MODELS: usize = 50;
 const DEFAULT_GRACE_S: u64 = 24 * 60 * 60;
 const MOST_GRACE_S: u64 = 30 * 24 * 60 * 60;
-
-/// A body's fields, by their names in snake case.
-struct Fields(Vec<(String, Box<RawValue>)>);
-
-impl Fields {
-    fn of(request: &Request, known: &[&str]) -> Result<Self, ApiError> {
-        let map: BTreeMap<String, Box<RawValue>> = request.json()?;
-        let fields = map.into_iter().map(|(name, value)| {
-            let snake = snake_case(&name);
-            if known.contains(&snake.as_str()) {
-                Ok((snake, value))
-            } else {
-                Err(ApiError::invalid(&name, format!("Unknown parameter: '{name}'")))
-            }
-        });
-        fields.collect::<Result<_, _>>().map(Self)
-    }
-
-    fn raw(&self, name: &str) -> Option<&RawValue> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
-    }
-
-    /// The field, if it is there and not null.
-    fn value<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<Option<T>, ApiError> {
-        Ok(self.change(name, what)?.flatten())
-    }
-
-    /// The field, if it is there; the inner option is none for null.
-    fn change<T: DeserializeOwned>(&self, name: &str, what: &str) -> Result<Option<Option<T>>, ApiError> {
-        let wrong = |_| ApiError::invalid(name, format!("'{name}' must be {what}"));
-        self.raw(name).map(|raw| serde_json::from_str(raw.get()).map_err(wrong)).transpose()
-    }
-}
-
-fn snake_case(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_ascii_uppercase() {
-            out.push('_');
-        }
-        out.push(c.to_ascii_lowercase());
-    }
-    out
-}
 
 const SETTABLE: [&str; 7] =
     ["name", "active", "expires_at", "spend_limit", "spend_limit_reset", "rate_limit", "models"];

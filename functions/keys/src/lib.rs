@@ -147,19 +147,11 @@ fn not_found(id: impl Display) -> ApiError {
 
 /// A `POST`'s new token, and what is remembered of the `POST` where the client sent an `Idempotency-Key`.
 async fn new_token(app: &App, caller: &Caller, request: &Request) -> Result<(Token, Option<Idempotency>), ApiError> {
-    let Some(given) = request.header("idempotency-key") else {
+    let Some(given) = request.idempotency_key()? else {
         return Ok((Token::from_random(KeyType::Proxy, random()?), None));
     };
-    const MOST_CHARS: usize = 255;
-    if given.is_empty() || given.len() > MOST_CHARS {
-        return Err(ApiError::invalid("Idempotency-Key", "The Idempotency-Key header takes 1 to 255 characters"));
-    }
-    let own = request.header("authorization").and_then(Token::from_authorization).ok_or_else(ApiError::unauthorized)?;
+    let own = request.token()?;
     let key = IdempotencyKey::new(given, &own, &request.path, &request.body);
-    let memory = app.store.idempotency(&caller.account, key, request.at).await?;
-    if memory.conflict {
-        let message = "This Idempotency-Key was used for another request in the last 24 hours: use a new one";
-        return Err(ApiError::new(ErrorCode::IdempotencyConflict, message));
-    }
+    let memory = app.store.idempotency(&caller.account, key, request.at).await?.agreed()?;
     Ok((memory.token(KeyType::Proxy, &own), Some(memory)))
 }

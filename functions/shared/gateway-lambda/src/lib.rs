@@ -7,6 +7,7 @@
 mod at_once;
 mod clock;
 mod deadline;
+mod fields;
 mod invocation;
 mod metrics;
 mod paging;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock::{Clock, Elapsed};
 pub use deadline::Deadline;
+pub use fields::Fields;
 pub use metrics::{METRICS, NAMESPACE, SETS, STACK};
 pub use paging::Paging;
 pub use panics::{Panicked, caught, panics_to_log};

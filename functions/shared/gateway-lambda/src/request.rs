@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gateway_core::{
     error::ApiError,
     ids::{AccountId, KeyId, RequestId},
+    token::Token,
 };
 use http::{HeaderMap, Method};
 use lambda_http::{RequestExt, aws_lambda_events::apigw::ApiGatewayProxyRequestContext, request::RequestContext};
@@ -125,6 +126,27 @@ impl Request {
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The token that the caller sent. It is the authorizer that says whether it is good.
+    ///
+    /// # Errors
+    /// 401 if there is none.
+    pub fn token(&self) -> Result<Token, ApiError> {
+        self.header("authorization").and_then(Token::from_authorization).ok_or_else(ApiError::unauthorized)
+    }
+
+    /// The `Idempotency-Key` that the client sent, if it did.
+    ///
+    /// # Errors
+    /// 400 for one that is empty or too long.
+    pub fn idempotency_key(&self) -> Result<Option<&str>, ApiError> {
+        const MOST_BYTES: usize = 255;
+        let given = self.header("idempotency-key");
+        match given.map(str::len) {
+            None | Some(1..=MOST_BYTES) => Ok(given),
+            _ => Err(ApiError::invalid("Idempotency-Key", "The Idempotency-Key header takes 1 to 255 characters")),
+        }
     }
 
     /// The last value of a parameter of the query; an empty one is as good as none.

@@ -1,12 +1,13 @@
 //! The operator's settings: one item, read when it is first needed and again when it is a minute old.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use gateway_core::{catalogue::Catalogue, moment::UnixMs, settings::Settings};
 
 use crate::{
     Store, StoreError,
     attributes::{ACCOUNT, ITEM, Item, SETTINGS, text},
+    kept::Kept,
 };
 
 /// The item stands among the accounts' under a name that no account can have.
@@ -48,11 +49,8 @@ pub struct Configuration(Source);
 #[derive(Clone)]
 enum Source {
     Fixed(Arc<Catalogue>),
-    Stored(Store, Arc<Mutex<Kept>>),
+    Stored(Store, Arc<Kept<Catalogue>>),
 }
-
-/// The catalogue, and when its settings were read, once they were.
-type Kept = Option<(Arc<Catalogue>, UnixMs)>;
 
 impl Configuration {
     /// A catalogue that stays as it is.
@@ -70,36 +68,14 @@ impl Configuration {
     /// # Errors
     /// The settings were never read yet, and now the database did not answer or they are not valid.
     pub async fn catalogue(&self, at: UnixMs) -> Result<Arc<Catalogue>, StoreError> {
-        let (store, cell) = match &self.0 {
-            Source::Fixed(catalogue) => return Ok(catalogue.clone()),
-            Source::Stored(store, cell) => (store, cell),
-        };
-        let kept = || cell.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = match kept().as_mut() {
-            Some((catalogue, read)) if at.0.saturating_sub(read.0) < REFRESH_MS => return Ok(catalogue.clone()),
-            Some((catalogue, read)) => {
-                // Claimed: the requests beside this one go on with what there is.
-                *read = at;
-                Some(catalogue.clone())
-            }
-            None => None,
-        };
-        match (load(store).await, old) {
-            (Ok(catalogue), _) => {
-                *kept() = Some((catalogue.clone(), at));
-                Ok(catalogue)
-            }
-            // Old settings serve better than none.
-            (Err(error), Some(old)) => {
-                tracing::error!(%error, "the settings could not be read again");
-                Ok(old)
-            }
-            (Err(error), None) => Err(error),
+        match &self.0 {
+            Source::Fixed(catalogue) => Ok(catalogue.clone()),
+            Source::Stored(store, kept) => kept.fresh(at, REFRESH_MS, async || load(store).await).await,
         }
     }
 }
 
-async fn load(store: &Store) -> Result<Arc<Catalogue>, StoreError> {
+async fn load(store: &Store) -> Result<Catalogue, StoreError> {
     let settings = store.settings().await?;
-    Catalogue::new(settings).map(Arc::new).map_err(|error| StoreError::new("settings", error))
+    Catalogue::new(settings).map_err(|error| StoreError::new("settings", error))
 }

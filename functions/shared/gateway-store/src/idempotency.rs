@@ -5,6 +5,7 @@
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use gateway_core::{
+    error::{ApiError, ErrorCode},
     ids::{AccountId, KeyId},
     moment::UnixMs,
     token::{KeyType, Token},
@@ -18,6 +19,8 @@ use crate::{
     transaction::built,
 };
 
+/// How often a `POST` looks again when others with its key came first.
+const TRIES: u32 = 4;
 /// How long an idempotency key is remembered.
 const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -32,7 +35,6 @@ impl IdempotencyKey {
     /// The key `given` by a client that `POST`s `body` to `path` with its token. The token belongs to what the key is
     /// used for: with another one the first answer could not be made again.
     pub fn new(given: &str, caller_token: &Token, path: &str, body: &[u8]) -> Self {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let given = Sha256::digest(given.as_bytes());
         let body =
             Sha256::new().chain_update(caller_token.hash().0).chain_update(path).chain_update([0]).chain_update(body);
@@ -52,6 +54,8 @@ pub struct Idempotency {
     pub made: Option<KeyId>,
     /// The first `POST` had another path, body or caller.
     pub conflict: bool,
+    /// It is stored already.
+    known: bool,
 }
 
 impl Idempotency {
@@ -60,6 +64,27 @@ impl Idempotency {
         let hash = Sha256::new().chain_update(self.salt).chain_update(caller_token.reveal()).finalize();
         Token::from_random(key_type, hash.into())
     }
+
+    /// The idempotency key of what this `POST` asks of somebody else, called `whom`: the same each time.
+    pub fn key_for(&self, whom: &str) -> String {
+        hex(&Sha256::new().chain_update(self.salt).chain_update(whom).finalize())
+    }
+
+    /// The same, if it is of this `POST`.
+    ///
+    /// # Errors
+    /// 409 if the key was used for another one.
+    pub fn agreed(self) -> Result<Self, ApiError> {
+        if self.conflict {
+            let message = "This Idempotency-Key was used for another request in the last 24 hours: use a new one";
+            return Err(ApiError::new(ErrorCode::IdempotencyConflict, message));
+        }
+        Ok(self)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Store {
@@ -84,10 +109,35 @@ impl Store {
             (Some(first), Some(salt)) => {
                 let conflict = item.bytes(BODY) != Some(key.body.as_slice());
                 let made = item.number(KEY).map(KeyId);
-                Ok(Idempotency { key, salt, at: first, made, conflict })
+                Ok(Idempotency { key, salt, at: first, made, conflict, known: true })
             }
-            _ => Ok(Idempotency { key, salt: random()?, at, made: None, conflict: false }),
+            _ => Ok(Idempotency { key, salt: random()?, at, made: None, conflict: false, known: false }),
         }
+    }
+
+    /// What is remembered under `key`, for a `POST` that does nothing here but asks somebody else to: it is stored before
+    /// that, so all that come with the key ask by one key of their own.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn idempotency_begin(
+        &self,
+        account: &AccountId,
+        key: IdempotencyKey,
+        at: UnixMs,
+    ) -> Result<Idempotency, StoreError> {
+        for _ in 0..TRIES {
+            let memory = self.idempotency(account, key.clone(), at).await?;
+            if memory.known {
+                return Ok(memory);
+            }
+            // Alone in its transaction, which is rare enough to cost what one costs.
+            let item = self.idempotency_put(account, &memory, None)?;
+            if self.transact("idempotency_begin", vec![item]).await?.is_done() {
+                return Ok(memory);
+            }
+        }
+        Err(StoreError::new("idempotency_begin", "others with this idempotency key came first every time"))
     }
 
     /// Remembers what a `POST` made, if nothing is remembered under its key yet.
@@ -95,7 +145,7 @@ impl Store {
         &self,
         account: &AccountId,
         memory: &Idempotency,
-        made: KeyId,
+        made: Option<KeyId>,
     ) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&self.tables.accounts)
@@ -103,14 +153,13 @@ impl Store {
             .item(ITEM, text(&memory.key.item))
             .item(BODY, bytes(memory.key.body))
             .item(SALT, bytes(memory.salt))
-            .item(KEY, number(made.0))
             .item(CREATED, number(memory.at.0))
             .item(TTL, number(memory.at.plus_ms(REMEMBERED_MS).seconds()))
             .condition_expression("attribute_not_exists(#item) OR #ttl <= :now")
             .expression_attribute_names("#item", ITEM)
             .expression_attribute_names("#ttl", TTL)
-            .expression_attribute_values(":now", number(memory.at.seconds()))
-            .build();
+            .expression_attribute_values(":now", number(memory.at.seconds()));
+        let put = made.into_iter().fold(put, |put, key| put.item(KEY, number(key.0))).build();
         Ok(TransactWriteItem::builder().put(built("idempotency_put", put)?).build())
     }
 }

@@ -117,7 +117,7 @@ impl Store {
                 self.token_put(&record)?,
             ];
             items.extend(self.lanes_open(&record)?);
-            items.extend(idempotency.map(|it| self.idempotency_put(account, it, record.id)).transpose()?);
+            items.extend(idempotency.map(|it| self.idempotency_put(account, it, Some(record.id))).transpose()?);
             match self.transact(OPERATION, items).await? {
                 Transaction::Done => return Ok(Some(record)),
                 Transaction::ConditionFailed(0) | Transaction::Conflict => {}
@@ -217,7 +217,7 @@ impl Store {
             let mut items = vec![self.token_put(&after)?, old];
             items.extend(self.key_rewrite(&before, &after)?);
             let remembered = items.len();
-            items.extend(idempotency.map(|it| self.idempotency_put(account, it, key)).transpose()?);
+            items.extend(idempotency.map(|it| self.idempotency_put(account, it, Some(key))).transpose()?);
             match self.transact("key_rotate", items).await? {
                 Transaction::Done => return Ok(UpdateOutcome::Updated(Box::new(after))),
                 Transaction::ConditionFailed(index) if index == remembered => return Ok(UpdateOutcome::Repeated),

@@ -19,6 +19,7 @@ mod fence;
 mod holds;
 mod https;
 mod idempotency;
+mod kept;
 mod key_record;
 mod keys;
 mod lanes;
@@ -52,7 +53,7 @@ pub use payments::{Booked, Payment};
 pub use people::{Accepted, Pending, SignedIn};
 pub use refusal::DEACTIVATED;
 pub use rollup::{Rollup, Total, UsageGroup, UsageSums};
-pub use secrets::Secrets;
+pub use secrets::{PaymentSecrets, PaymentsSecret, Secrets};
 pub use settlement::SettleOutcome;
 pub use tokens::KeyLookup;
 
