@@ -4,9 +4,8 @@
 //! against a real engine. Expected outcomes are values; an error here means that the database did not answer.
 //!
 //! Five tables. `accounts`: an account's items, which are its balance and its keys with their allowances and holds; and
-//! payments, each under its own id.
-//! `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never changed. `usage`: sums of the
-//! ledger's usage, which only spare reading it. `people`: who signs in to the dashboard.
+//! payments, each under its own id. `tokens`: what a token's hash stands for. `ledger`: what happened, one entry each, never
+//! changed. `usage`: sums of the ledger's usage, which only spare reading it. `people`: who signs in to the dashboard.
 
 mod accounts;
 mod attributes;

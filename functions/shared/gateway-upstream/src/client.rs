@@ -64,7 +64,7 @@ struct Clients {
 impl Upstream {
     /// A client with these timeouts and credentials.
     pub fn new(timeouts: Timeouts, credentials: Credentials) -> Result<Self, String> {
-        let pooled = client(timeouts, true).map_err(|error| describe(&error))?;
+        let pooled = client(timeouts.connect_ms, true).map_err(|error| describe(&error))?;
         let clients = Clients { pooled, fresh: OnceLock::new(), answered: Mutex::default() };
         Ok(Self { timeouts, credentials, clients: Arc::new(clients) })
     }
@@ -210,7 +210,7 @@ impl Clients {
     fn fresh(&self, timeouts: Timeouts) -> Result<&Client, reqwest::Error> {
         match self.fresh.get() {
             Some(client) => Ok(client),
-            None => client(timeouts, false).map(|client| self.fresh.get_or_init(|| client)),
+            None => client(timeouts.connect_ms, false).map(|client| self.fresh.get_or_init(|| client)),
         }
     }
 
@@ -243,13 +243,13 @@ impl Clients {
 }
 
 /// No redirects, as they could carry a credential elsewhere; no proxy from the environment; bodies as they are.
-fn client(timeouts: Timeouts, pool: bool) -> reqwest::Result<Client> {
+pub(crate) fn client(connect_ms: u64, pool: bool) -> reqwest::Result<Client> {
     let mut tls = gateway_tls::client_config();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("modelswitch/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_millis(timeouts.connect_ms))
+        .connect_timeout(Duration::from_millis(connect_ms))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
     if pool { builder.build() } else { builder.pool_max_idle_per_host(0).build() }
@@ -294,7 +294,7 @@ fn is_close(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// The innermost cause: it names neither URL nor header.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(|| "the request could not be made".to_owned(), ToString::to_string)
 }
 

@@ -1,5 +1,5 @@
-//! Whom we call: the providers, over HTTP, and the relay that forwards their streams; and who knows people, by OpenID
-//! Connect.
+//! Whom we call: the providers, over HTTP, and the relay that forwards their streams; who knows people, by OpenID Connect;
+//! and Stripe.
 //!
 //! This crate knows no account, key or price list of its own, and no HTTP status of ours: a failure is an
 //! [`UpstreamError`], and one `From` makes an `ApiError` of it. It must never log or show a credential, a prompt or an
@@ -12,6 +12,7 @@ mod echo;
 mod error;
 mod openid;
 mod relay;
+pub mod stripe;
 
 #[cfg(test)]
 mod scripted;
