@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use gateway_lambda::Clock;
 use http::Method;
 use serde_json::json;
-use support::{Answer, Process, Provider, Reply, TestGateway, process};
+use support::{Answer, Client, Process, Provider, Reply, TestGateway, process};
 
 const TEST: &str = "secrets::the_gateway_as_a_process";
 const CHAT: &str = "/v1/chat/completions";
@@ -43,14 +44,51 @@ fn failures(answer: &str, credential: &str) -> Vec<Reply> {
     ]
 }
 
+/// Asks for payments that Stripe refuses or fails at, quoting what it was sent, and delivers webhooks about a customer.
+async fn pay(billing: &Client, stripe: &Provider, signer: &str, customer: &str, key: &str) {
+    let quotes = json!({"error": {"message": format!("{key} {customer}"), "code": key, "param": customer}}).to_string();
+    let session = json!({"id": "cs_1", "url": "https://checkout.example/", "customer_email": customer}).to_string();
+    let refusals = [400, 401, 402, 500, 500, 429, 429, 200].map(|status| Reply::Json(status, quotes.clone()));
+    for reply in refusals.into_iter().chain([Reply::Close, Reply::Garbage("nonsense"), Reply::Json(200, session)]) {
+        stripe.will(reply);
+    }
+    let body = json!({"amount": 5, "return_url": format!("https://app.example/?{customer}")});
+    for status in [502, 502, 502, 502, 503, 502, 502, 201] {
+        let answer = billing.post("/api/payments", &body).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert!(!answer.text.contains(key) && !answer.text.contains(customer), "{}", answer.text);
+    }
+    assert_eq!(stripe.last().header("authorization"), Some(format!("Bearer {key}").as_str()));
+    let now = Clock::system().now().seconds();
+    for kind in ["customer.created", "checkout.session.completed", "charge.refunded"] {
+        let object =
+            json!({"id": customer, "metadata": {"account": customer}, "email": customer, "amount_refunded": customer});
+        let event = json!({"id": "evt_1", "created": now, "type": kind, "data": {"object": object}}).to_string();
+        for secret in [signer, "another"] {
+            let header = support::stripe::sign(secret, now, &event);
+            let request = billing.request(Method::POST, "/webhooks/stripe").header("stripe-signature", header);
+            Answer::of(request.body(event.clone())).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_marked_is_ever_printed() {
     let provider = Provider::start().await;
     let (prompt, answer, credential) = (marked("prompt"), marked("answer"), marked("credential"));
-    let address = format!("lab={}", provider.base_url);
-    let variables = HashMap::from([("LAB_API_KEY", credential.as_str()), ("RUST_LOG", "debug")]);
-    let gateway = Process::start(TEST, &["--ephemeral", "--provider", &address], &variables);
+    let (stripe, stripe_key, signer, customer) =
+        (Provider::start().await, marked("stripe"), marked("signer"), marked("customer"));
+    let (address, stripe_url) = (format!("lab={}", provider.base_url), stripe.base_url.trim_end_matches("/v1"));
+    let variables = HashMap::from([
+        ("LAB_API_KEY", credential.as_str()),
+        ("STRIPE_SECRET_KEY", &stripe_key),
+        ("STRIPE_WEBHOOK_SECRET", &signer),
+        ("RUST_LOG", "debug"),
+    ]);
+    let arguments = ["--ephemeral", "--provider", &address, "--stripe", stripe_url];
+    let gateway = Process::start(TEST, &arguments, &variables);
     let (proxy, billing) = (gateway.client("proxy_key"), gateway.client("billing_key"));
+    pay(&billing, &stripe, &signer, &customer, &stripe_key).await;
     let mut answers = Vec::new();
     for stream in [false, true] {
         for reply in failures(&answer, &credential) {
@@ -102,7 +140,7 @@ async fn nothing_marked_is_ever_printed() {
     let (output, errors) = gateway.kill();
     let lines = errors.lines().filter(|line| line.contains(r#""message":"request""#)).count();
     assert!(lines > 60, "one line a request, {lines} seen:\n{errors}");
-    for secret in [&prompt, &answer, &credential, &unknown, &token] {
+    for secret in [&prompt, &answer, &credential, &unknown, &token, &stripe_key, &signer, &customer] {
         assert!(!output.contains(secret.as_str()), "{secret} was printed");
         let found = errors.lines().find(|line| line.contains(secret.as_str()));
         assert_eq!(found, None, "{secret} was logged");

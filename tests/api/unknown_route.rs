@@ -22,7 +22,8 @@ async fn not_found_for_an_unknown_path_with_any_method_and_key() {
 #[tokio::test]
 async fn not_found_for_routes_of_the_api_that_are_not_there_yet() {
     let gateway = TestGateway::start().await;
-    for path in ["/v1", "/v1/completions", "/api", "/api/payments", "/v1/chat", "/v1/chat/completions/x"] {
+    for path in ["/v1", "/v1/completions", "/api", "/api/payments/1", "/webhooks", "/v1/chat", "/v1/chat/completions/x"]
+    {
         assert_eq!(
             gateway.proxy.send(Method::POST, path, "{}").await.error(),
             (404, "unknown_url".to_owned()),
@@ -48,6 +49,8 @@ async fn method_not_allowed_where_the_path_exists() {
         "ANY /api/keys",
         "ANY /api/keys/{id}",
         "ANY /api/keys/{id}/rotate",
+        "ANY /api/payments",
+        "ANY /webhooks/stripe",
         "ANY /dashboard",
         "ANY /dashboard/{proxy+}",
     ];

@@ -1,5 +1,5 @@
 //! What the suites share: a gateway in this process on a free port, or as a process of its own; a provider that does as it
-//! is told; a client; and the refusals that every route has in common.
+//! is told; a stand-in for Stripe; a client; and the refusals that every route has in common.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the tools of tests: what they can't do fails the test")]
 
@@ -18,6 +18,7 @@ mod provider;
 pub mod refusals;
 mod runtime_api;
 mod served_database;
+pub mod stripe;
 
 pub use browser::Browser;
 pub use chat::ChatFunction;
@@ -30,3 +31,4 @@ pub use process::Process;
 pub use provider::{Provider, Reply, Seen, chat_answer, chat_stream, embeddings_answer};
 pub use runtime_api::{Break, Invocation, NEXT, PostedAnswer, RuntimeApi};
 pub use served_database::ServedDatabase;
+pub use stripe::Stripe;

@@ -21,6 +21,8 @@ pub enum Reply {
     Json(u16, String),
     /// A whole answer with one more header.
     JsonWith(u16, &'static str, String, String),
+    /// A page for a browser.
+    Html(String),
     /// A stream of these pieces, then its proper end.
     Stream(Vec<String>),
     /// A stream of these pieces that waits before each but the first until the test lets it go on.
@@ -196,6 +198,10 @@ async fn act(stream: &mut TcpStream, reply: Reply, state: &State) -> std::io::Re
         Reply::Json(status, body) => stream.write_all(whole(status, "", &body).as_bytes()).await,
         Reply::JsonWith(status, name, value, body) => {
             stream.write_all(whole(status, &format!("{name}: {value}\r\n"), &body).as_bytes()).await
+        }
+        Reply::Html(page) => {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length:";
+            stream.write_all(format!("{head} {}\r\n\r\n{page}", page.len()).as_bytes()).await
         }
         Reply::Stream(pieces) => {
             pieces_sent(stream, &pieces, |_| None).await?;

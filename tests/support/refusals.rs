@@ -69,7 +69,11 @@ pub async fn forbidden(routes: &[&str]) {
 
 /// The request after the last of a window: 429 with Retry-After, and another try in the next window.
 pub async fn rate_limited(route: &str, body: &str) {
-    let gateway = TestGateway::start().await;
+    rate_limited_at(&TestGateway::start().await, route, body).await;
+}
+
+/// The same at this gateway.
+pub async fn rate_limited_at(gateway: &TestGateway, route: &str, body: &str) {
     let limit: RateLimit = serde_json::from_str(r#"{"requests":1,"interval":"1m"}"#).unwrap();
     let (_, client) = gateway.key(key_type(route), |new| new.rate_limit = limit).await;
     let (method, path) = route.split_once(' ').unwrap();

@@ -10,7 +10,7 @@ use crate::{template::Template, tree};
 const READS: [&str; 2] = ["required(\"", "environment(\""];
 
 /// A variable, and what it names.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 8] = [
     ("ACCOUNTS_TABLE", "AccountsTable"),
     ("TOKENS_TABLE", "TokensTable"),
     ("LEDGER_TABLE", "LedgerTable"),
@@ -18,6 +18,7 @@ const VARIABLES: [(&str, &str); 7] = [
     ("PEOPLE_TABLE", "PeopleTable"),
     ("PROVIDER_SECRET", "ProviderSecret"),
     ("OPENID_SECRET", "OpenIdSecret"),
+    ("PAYMENTS_SECRET", "PaymentsSecret"),
 ];
 
 /// A variable that is a parameter of the stack.

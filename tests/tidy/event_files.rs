@@ -31,6 +31,14 @@ const EMBEDDINGS: &str = "/v1/embeddings";
 const MODEL: &str = "/v1/models/{id+}";
 const KEYS: &str = "/api/keys";
 const KEY: &str = "/api/keys/{id}";
+const PAYMENTS: &str = "/api/payments";
+const WEBHOOK: &str = "/webhooks/stripe";
+/// A signature of [`PAID`], at the events' time, with the secret `whsec_example`.
+const SIGNATURE: &str = "t=1790000000,v1=bee5abebad884f233ce6a388f81775abb0d12fb33cfd0c4dab2fe20704b543cd";
+const PAID: &str = r#"{"id":"evt_example","object":"event","api_version":"2026-10-28.endive","created":1790000000,"livemode":false,
+"type":"checkout.session.completed","data":{"object":{"id":"cs_test_example","object":"checkout.session","mode":"payment",
+"created":1789999940,"status":"complete","payment_status":"paid","amount_total":2500,"currency":"usd",
+"payment_intent":"pi_example","client_reference_id":"acct_0123456789ABCDEF","metadata":{"account":"acct_0123456789ABCDEF"}}}}"#;
 
 /// (events/ file, what is in it)
 type File = (String, Value);
@@ -50,7 +58,7 @@ fn request(file: &str, route: (&str, &str), parameter: &str, query: &str, key: O
     if !body.is_empty() {
         sent = sent.header("content-type", "application/json");
     }
-    if (method, resource) == ("POST", KEYS) {
+    if [("POST", KEYS), ("POST", PAYMENTS)].contains(&(method, resource)) {
         sent = sent.header("idempotency-key", "example-1");
     }
     let (parts, ()) = sent.body(()).unwrap().into_parts();
@@ -60,6 +68,16 @@ fn request(file: &str, route: (&str, &str), parameter: &str, query: &str, key: O
     let caller = principal.as_deref().zip(fields.as_ref());
     let platform = Platform { request_id: &request_id(file), at: AT, address: HOST, resource };
     let event = event::proxy_event(&parts, body.as_bytes().to_vec(), parameters, caller, platform);
+    (file.to_owned(), as_sent(serde_json::to_value(event).unwrap()))
+}
+
+/// The event of a webhook of Stripe's, with this signature.
+fn webhook(file: &str, signature: &str) -> File {
+    let sent = Request::post(WEBHOOK).header("accept", "*/*; q=0.5, application/xml");
+    let sent = sent.header("content-type", "application/json; charset=utf-8").header("stripe-signature", signature);
+    let (parts, ()) = sent.header("user-agent", "Stripe/1.0").body(()).unwrap().into_parts();
+    let platform = Platform { request_id: &request_id(file), at: AT, address: HOST, resource: WEBHOOK };
+    let event = event::proxy_event(&parts, PAID.as_bytes().to_vec(), HashMap::new(), None, platform);
     (file.to_owned(), as_sent(serde_json::to_value(event).unwrap()))
 }
 
@@ -159,6 +177,7 @@ fn for_proxy_keys() -> Vec<File> {
 /// The routes that billing keys open.
 fn for_billing_keys() -> Vec<File> {
     let change = r#"{"name":"Staging","spend_limit":25,"spend_limit_reset":"monthly"}"#;
+    let payment = r#"{"amount":25,"return_url":"https://app.example/billing"}"#;
     vec![
         request("balance/show", ("GET", "/api/balance"), "", "", BILLING, ""),
         request("balance/unknown-key", ("GET", "/api/balance"), "", "", UNKNOWN, ""),
@@ -177,6 +196,8 @@ fn for_billing_keys() -> Vec<File> {
         request("keys/change-alias", ("PATCH", KEY), "1", "", BILLING, r#"{"active":false}"#),
         request("keys/rotate", ("POST", "/api/keys/{id}/rotate"), "1", "", BILLING, r#"{"grace_seconds":0}"#),
         request("keys/delete", ("DELETE", KEY), "1", "", BILLING, ""),
+        request("payments/create", ("POST", PAYMENTS), "", "", BILLING, payment),
+        request("payments/bad-amount", ("POST", PAYMENTS), "", "", BILLING, &payment.replace("25", "0.5")),
     ]
 }
 
@@ -191,6 +212,8 @@ fn others() -> Vec<File> {
         request("dashboard/forged-form", ("POST", "/dashboard/{proxy+}"), "sign-in", "", None, "email=a%40b.example"),
         request("unknown-route/unknown-path", ("GET", "/{proxy+}"), "v2/chat/completions", "", None, ""),
         request("unknown-route/wrong-method", ("DELETE", CHAT), "", "", None, ""),
+        webhook("stripe-webhook/paid", SIGNATURE),
+        webhook("stripe-webhook/bad-signature", "t=1790000000,v1=0000"),
         stream("usage-rollup/served", &[ACCOUNT, OTHER_ACCOUNT, ACCOUNT]),
         stream("usage-rollup/no-account", &[ACCOUNT, "nobody"]),
         schedule("hold-expirer/scheduled", "HoldExpirerFunctionSweep-EXAMPLE"),

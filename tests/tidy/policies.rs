@@ -39,8 +39,9 @@ const RESOURCES: [(&str, &str); 5] = [
     ("people", "PeopleTable"),
 ];
 
-/// The secrets, by the variables that name them: which one a function reads is the one that it is given.
-const SECRETS: [(&str, &str); 2] = [("PROVIDER_SECRET", "ProviderSecret"), ("OPENID_SECRET", "OpenIdSecret")];
+/// The secrets, by the variables that name them: which ones a function reads are those that it is given.
+const SECRETS: [(&str, &str); 3] =
+    [("PROVIDER_SECRET", "ProviderSecret"), ("OPENID_SECRET", "OpenIdSecret"), ("PAYMENTS_SECRET", "PaymentsSecret")];
 
 const SECRET: &str = "secret";
 
@@ -147,13 +148,15 @@ fn every_function_may_do_what_its_code_does_and_nothing_else() {
         let allowed = allowed(function.properties());
         let needed = needed(&store, calls(&tree::code(&format!("functions/{}/src", function.name))));
         let variables = &function.properties()["Environment"]["Variables"];
-        let secret = SECRETS.iter().find(|(variable, _)| !variables[variable].is_null()).map(|(_, id)| *id);
-        let logical_id = |name: &str| {
-            let table = RESOURCES.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
-            table.or(secret).unwrap_or_else(|| panic!("{}: which {name}?", function.name)).to_owned()
-        };
-        let rights: BTreeMap<_, _> =
-            needed.iter().map(|((right, name), way)| (((*right).to_owned(), logical_id(name)), way)).collect();
+        let secrets = SECRETS.iter().filter(|(variable, _)| !variables[variable].is_null());
+        let secrets: Vec<_> = secrets.map(|(_, id)| *id).collect();
+        let mut rights = BTreeMap::new();
+        for ((right, name), way) in &needed {
+            let table = RESOURCES.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
+            let resources = table.map_or_else(|| secrets.clone(), |table| vec![table]);
+            assert!(!resources.is_empty(), "{}: which {name}?", function.name);
+            rights.extend(resources.into_iter().map(|id| (((*right).to_owned(), id.to_owned()), way)));
+        }
         let unused = allowed.iter().filter(|right| !rights.contains_key(right));
         faults.extend(unused.map(|right| format!("{} may and does not: {right:?}", function.name)));
         let refused = rights.iter().filter(|(right, _)| !allowed.contains(right));

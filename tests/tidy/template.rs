@@ -9,8 +9,8 @@ use crate::tree;
 /// Who answers where no other function does, and asks no authorizer.
 pub(crate) const UNKNOWN_ROUTE: &str = "unknown-route";
 
-/// Whose routes ask no authorizer: the last one finds out itself who comes.
-pub(crate) const OPEN: [&str; 2] = [UNKNOWN_ROUTE, "dashboard"];
+/// Whose routes ask no authorizer: all but the first find out themselves who comes.
+pub(crate) const OPEN: [&str; 3] = [UNKNOWN_ROUTE, "stripe-webhook", "dashboard"];
 
 /// The template as JSON.
 pub(crate) struct Template(Value);

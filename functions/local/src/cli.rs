@@ -114,6 +114,10 @@ Providers:
   --provider NAME=URL adds any server that speaks OpenAI's protocol; a key for it is read from NAME_API_KEY.
   The model `modelswitch/echo` is always there. It is no model: it answers with your last message.
 
+Payments:
+  STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET in the environment switch them on. In Stripe's test mode, the second is what
+  `stripe listen --forward-to http://127.0.0.1:8787/webhooks/stripe` prints. Several have commas between them.
+
 Examples:
   modelswitch serve --provider lab=http://127.0.0.1:8000/v1 --price lab=0.10,0.40
   modelswitch serve --ephemeral --port 0 --json      One line of JSON with url, proxy_key, billing_key,
@@ -134,6 +138,9 @@ pub struct ServeArgs {
     /// What that provider's models cost, in USD per million input and output tokens. Without it they cost nothing.
     #[arg(long = "price", value_name = "NAME=IN,OUT")]
     pub prices: Vec<ProviderPrice>,
+    /// Where Stripe's API answers; for a stand-in.
+    #[arg(long, value_name = "URL", default_value = gateway_upstream::stripe::API)]
+    pub stripe: String,
     /// Free credit, in USD, of the account that the first start makes.
     #[arg(long, value_name = "USD", default_value = "5", value_parser = usd)]
     pub credit: Nanos,

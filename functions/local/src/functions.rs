@@ -2,8 +2,8 @@
 
 use aws_lambda_events::event::apigw::{ApiGatewayCustomAuthorizerRequest, ApiGatewayCustomAuthorizerResponse};
 use gateway_lambda::{Body, Host, answer, caught};
-use gateway_store::{Configuration, Store};
-use gateway_upstream::Upstream;
+use gateway_store::{Configuration, PaymentSecrets, Store};
+use gateway_upstream::{Upstream, stripe::Stripe};
 
 /// The folder of the function that is asked before all others.
 pub const AUTHORIZER: &str = "authorizer";
@@ -27,6 +27,10 @@ pub enum Function {
     Transactions,
     /// `/api/keys`.
     Keys,
+    /// `POST /api/payments`.
+    Payments,
+    /// `POST /webhooks/stripe`.
+    StripeWebhook,
     /// `/dashboard` and below.
     Dashboard,
     /// What no route serves.
@@ -34,7 +38,7 @@ pub enum Function {
 }
 
 impl Function {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ChatCompletions,
         Self::Embeddings,
         Self::Models,
@@ -43,6 +47,8 @@ impl Function {
         Self::Usage,
         Self::Transactions,
         Self::Keys,
+        Self::Payments,
+        Self::StripeWebhook,
         Self::Dashboard,
         Self::UnknownRoute,
     ];
@@ -58,6 +64,8 @@ impl Function {
             Self::Usage => "usage",
             Self::Transactions => "transactions",
             Self::Keys => "keys",
+            Self::Payments => "payments",
+            Self::StripeWebhook => "stripe-webhook",
             Self::Dashboard => "dashboard",
             Self::UnknownRoute => "unknown-route",
         }
@@ -92,6 +100,10 @@ pub struct Functions {
     pub configuration: Configuration,
     /// The providers.
     pub upstream: Upstream,
+    /// Who takes payments.
+    pub stripe: Stripe,
+    /// What Stripe knows us by, and we Stripe.
+    pub payment_secrets: PaymentSecrets,
     /// The dashboard, with what it keeps between requests.
     pub dashboard: dashboard::App,
 }
@@ -99,7 +111,7 @@ pub struct Functions {
 impl Functions {
     /// The answer of a function to an event.
     pub async fn invoke(&self, host: &Host, function: Function, event: lambda_http::Request) -> http::Response<Body> {
-        let Self { store, configuration, upstream, dashboard } = self.clone();
+        let Self { store, configuration, upstream, stripe, payment_secrets: secrets, dashboard } = self.clone();
         let name = function.name();
         match function {
             Function::ChatCompletions => {
@@ -133,6 +145,14 @@ impl Functions {
             Function::Keys => {
                 let app = keys::App { store };
                 answer(host, name, event, |request| keys::handle(&app, request)).await
+            }
+            Function::Payments => {
+                let app = payments::App { store, stripe, secrets };
+                answer(host, name, event, |request| payments::handle(&app, request)).await
+            }
+            Function::StripeWebhook => {
+                let app = stripe_webhook::App { store, secrets };
+                answer(host, name, event, |request| stripe_webhook::handle(&app, request)).await
             }
             Function::Dashboard => answer(host, name, event, |request| dashboard::handle(&dashboard, request)).await,
             Function::UnknownRoute => {

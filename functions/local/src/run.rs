@@ -18,7 +18,7 @@ use crate::{
     cli::{Cli, Command, ServeArgs, Target},
     engine::Data,
     operator, server,
-    start::{FirstAccount, Gateway, Options, of_environment},
+    start::{FirstAccount, Gateway, Options, of_environment, payments_of_environment},
 };
 
 /// Runs what was typed.
@@ -92,6 +92,8 @@ async fn options(serve: ServeArgs, target: &Target) -> Result<Options, String> {
         settings,
         extra,
         credentials,
+        stripe_url: serve.stripe,
+        payments_secret: payments_of_environment(environment),
         template: serve.template,
         free_credit: serve.credit,
         sign_up: serve.sign_up,

@@ -14,8 +14,11 @@ use gateway_core::{
     token::{KeyType, Token},
 };
 use gateway_lambda::{Clock, Host, TaskTracker};
-use gateway_store::{Configuration, Credit, NewKey, Store, StoreError, Tables};
-use gateway_upstream::{Credentials, OpenId, OpenIdSettings, Timeouts, Upstream};
+use gateway_store::{Configuration, Credit, NewKey, PaymentSecrets, PaymentsSecret, Store, StoreError, Tables};
+use gateway_upstream::{
+    Credentials, OpenId, OpenIdSettings, Timeouts, Upstream,
+    stripe::{self, Stripe},
+};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, JoinSet},
@@ -46,6 +49,12 @@ pub struct Options {
     pub credentials: HashMap<String, String>,
     /// How long to wait for providers.
     pub timeouts: Timeouts,
+    /// Where Stripe answers.
+    pub stripe_url: String,
+    /// How long an attempt to ask it may take.
+    pub stripe_attempt_ms: u64,
+    /// What Stripe knows us by, and what we know its webhooks by.
+    pub payments_secret: PaymentsSecret,
     /// The time.
     pub clock: Clock,
     /// The template; none: the one in the current folder, or else the built-in one.
@@ -73,6 +82,9 @@ impl Default for Options {
             extra: echo(),
             credentials: HashMap::new(),
             timeouts: Timeouts::default(),
+            stripe_url: stripe::API.to_owned(),
+            stripe_attempt_ms: payments::ATTEMPT_MS,
+            payments_secret: PaymentsSecret::default(),
             clock: Clock::system(),
             template: None,
             free_credit: Nanos::usd(5),
@@ -173,6 +185,8 @@ impl Gateway {
             configuration: Configuration::fixed(catalogue),
             upstream: Upstream::new(options.timeouts, Credentials::fixed(options.credentials))
                 .map_err(StartError::Other)?,
+            stripe: Stripe::new(&options.stripe_url, options.stripe_attempt_ms).map_err(StartError::Other)?,
+            payment_secrets: PaymentSecrets::fixed(options.payments_secret),
         };
         let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?.to_string();
         let url = format!("http://{address}");
@@ -246,6 +260,15 @@ pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> (Settings, H
         }
     }
     (settings, credentials)
+}
+
+/// Stripe's keys, as the environment holds them: `STRIPE_SECRET_KEY`, and `STRIPE_WEBHOOK_SECRET`, of which there may be
+/// several with commas between them.
+pub fn payments_of_environment(variable: impl Fn(&str) -> Option<String>) -> PaymentsSecret {
+    let webhook_secrets = variable("STRIPE_WEBHOOK_SECRET").unwrap_or_default();
+    let webhook_secrets = webhook_secrets.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+    let webhook_secrets = webhook_secrets.map(str::to_owned).collect();
+    PaymentsSecret::new(variable("STRIPE_SECRET_KEY").unwrap_or_default(), webhook_secrets)
 }
 
 /// `settings`, and what of `extra` they do not speak of.
@@ -324,6 +347,17 @@ mod tests {
         let (settings, credentials) = of_environment(|name| (name == "GROQ_API_KEY").then(|| "key".to_owned()));
         assert_eq!(settings.providers.keys().collect::<Vec<_>>(), ["groq", ECHO_PROVIDER]);
         assert_eq!(credentials, HashMap::from([("groq".to_owned(), "key".to_owned())]));
+    }
+
+    #[test]
+    fn stripe_s_keys_are_in_the_environment() {
+        let secret = payments_of_environment(|name| match name {
+            "STRIPE_SECRET_KEY" => Some("sk_1".to_owned()),
+            "STRIPE_WEBHOOK_SECRET" => Some("whsec_1, whsec_2,".to_owned()),
+            _ => None,
+        });
+        assert_eq!(secret, PaymentsSecret::new("sk_1".to_owned(), vec!["whsec_1".to_owned(), "whsec_2".to_owned()]));
+        assert_eq!(payments_of_environment(|_| None), PaymentsSecret::default());
     }
 
     #[test]

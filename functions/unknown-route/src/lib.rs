@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 pub struct App;
 
 /// The paths of template.yaml and their methods, as the `Allow` header has them.
-pub const ROUTES: [(&str, &str); 16] = [
+pub const ROUTES: [(&str, &str); 18] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/embeddings", "POST"),
     ("/v1/models", "GET"),
@@ -26,6 +26,8 @@ pub const ROUTES: [(&str, &str); 16] = [
     ("/api/keys", "GET, POST"),
     ("/api/keys/{id}", "DELETE, GET, PATCH, PUT"),
     ("/api/keys/{id}/rotate", "POST"),
+    ("/api/payments", "POST"),
+    ("/webhooks/stripe", "POST"),
     ("/dashboard", "GET"),
     ("/dashboard/{proxy+}", "GET, POST"),
 ];

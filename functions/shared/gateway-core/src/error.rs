@@ -47,7 +47,7 @@ pub enum ErrorCode {
     UpstreamError,
     /// The provider has no room.
     UpstreamOverloaded,
-    /// The model is known, but nobody serves it here: no provider, no credential or no price.
+    /// The model is known, but nobody serves it here: no provider, no credential or no price. Or nobody takes payments.
     NoProvider,
     /// The provider took too long.
     UpstreamTimeout,

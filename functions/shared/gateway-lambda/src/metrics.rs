@@ -44,6 +44,7 @@ pub const SETS: [(Option<&str>, &[Metric]); 4] = [
             ("costs_over_hold", "Count"),
             ("holds_expired", "Count"),
             ("provider_errors", "Count"),
+            ("payments_unbooked", "Count"),
         ],
     ),
     (

@@ -1,0 +1,26 @@
+//! The `stripe-webhook` function's process.
+
+use gateway_lambda::{Clock, StartError, warm_up};
+use gateway_store::{PaymentSecrets, Store, Tables};
+use stripe_webhook::App;
+
+#[tokio::main]
+async fn main() -> Result<(), StartError> {
+    gateway_lambda::logs_to_stdout();
+    let tables = Tables {
+        accounts: gateway_lambda::required("ACCOUNTS_TABLE")?,
+        ledger: gateway_lambda::required("LEDGER_TABLE")?,
+        ..Tables::default()
+    };
+    let secret = gateway_lambda::required("PAYMENTS_SECRET")?;
+    let now = Clock::system().now();
+    let (store, secrets) = tokio::join!(Store::connect(tables), PaymentSecrets::connect(secret));
+    // Of no payment: what is wanted is the connection.
+    tokio::join!(warm_up(store.payment("none")), warm_up(secrets.current(now)));
+    let app = App { store, secrets };
+    gateway_lambda::run_buffered("stripe-webhook", move |request| {
+        let app = app.clone();
+        async move { stripe_webhook::handle(&app, request).await }
+    })
+    .await
+}
