@@ -72,6 +72,27 @@ async fn pay(billing: &Client, stripe: &Provider, signer: &str, customer: &str, 
     }
 }
 
+/// A key, made with this idempotency key.
+async fn new_key(billing: &Client, idempotency_key: &str) -> String {
+    let request = billing.request(Method::POST, "/api/keys").header("idempotency-key", idempotency_key);
+    let made = Answer::of(request.body(r#"{"name":"k"}"#)).await.json();
+    made["key"].as_str().unwrap().to_owned()
+}
+
+async fn on_every_route(client: &Client, prompt: &str) {
+    for path in ["/v1/models", "/v1/auth/key", "/api/balance", "/api/usage", "/api/usage/stats", "/api/usage/export"] {
+        client.get(path).await;
+    }
+    for path in ["/api/transactions", "/api/keys", "/api/keys/1", "/nowhere", "/v1/models/lab/chat"] {
+        client.get(path).await;
+    }
+    for path in ["/api/keys/3/rotate", "/api/keys/3"] {
+        client.send(Method::POST, path, "{}").await;
+    }
+    let request = client.request(Method::GET, &format!("/v1/models?x={prompt}")).header("x-note", prompt);
+    Answer::of(request).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_marked_is_ever_printed() {
     let provider = Provider::start().await;
@@ -115,26 +136,9 @@ async fn nothing_marked_is_ever_printed() {
         billing.send(Method::POST, "/api/keys", body).await;
     }
     let unknown = marked("token");
-    let made = Answer::of(
-        billing.request(Method::POST, "/api/keys").header("idempotency-key", &prompt).body(r#"{"name":"k"}"#),
-    )
-    .await
-    .json();
-    let token = made["key"].as_str().unwrap().to_owned();
+    let token = new_key(&billing, &prompt).await;
     for client in [&proxy, &billing, &proxy.with_token(Some(&unknown)), &proxy.with_token(Some(&token))] {
-        for path in
-            ["/v1/models", "/v1/auth/key", "/api/balance", "/api/usage", "/api/usage/stats", "/api/usage/export"]
-        {
-            client.get(path).await;
-        }
-        for path in ["/api/transactions", "/api/keys", "/api/keys/1", "/nowhere", "/v1/models/lab/chat"] {
-            client.get(path).await;
-        }
-        for path in ["/api/keys/3/rotate", "/api/keys/3"] {
-            client.send(Method::POST, path, "{}").await;
-        }
-        let request = client.request(Method::GET, &format!("/v1/models?x={prompt}")).header("x-note", &prompt);
-        Answer::of(request).await;
+        on_every_route(client, &prompt).await;
     }
     let tokens = ["proxy_key", "billing_key"].map(|key| gateway.ready[key].as_str().unwrap().to_owned());
     let (output, errors) = gateway.kill();

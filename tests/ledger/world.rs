@@ -247,8 +247,7 @@ impl<'a> World<'a> {
             }
             Act::CreditAgain { credit } => Known::Credit(from_newest(&self.credits, *credit)?.clone()),
             Act::Pay { amount } => {
-                let id = self.fresh_id();
-                let payment = format!("pi_{id}_{}", self.account);
+                let payment = format!("pi_{}_{}", self.fresh_id(), self.account);
                 self.payments.push((payment.clone(), Nanos(*amount)));
                 self.booked(payment, Change::Paid { account: self.account.clone(), amount: Nanos(*amount) })
             }
@@ -257,15 +256,7 @@ impl<'a> World<'a> {
                 let (payment, paid) = from_newest(&self.payments, *payment)?.clone();
                 self.booked(payment, Change::Refunded { all: Nanos(1.max(paid.0 * percent / 100)) })
             }
-            Act::Dispute { payment, percent, won } => {
-                let (payment, paid) = from_newest(&self.payments, *payment)?.clone();
-                let (dispute, amount) = (format!("dp_of_{payment}"), Nanos(1.max(paid.0 * percent / 100)));
-                let change = match won {
-                    true => Change::Reinstated { dispute, amount },
-                    false => Change::Withdrawn { dispute, amount },
-                };
-                self.booked(payment, change)
-            }
+            Act::Dispute { payment, percent, won } => self.disputed(*payment, *percent, *won)?,
             Act::Place { key: n, amount, lasts_s } => {
                 let id = self.fresh_id();
                 self.requests.push((id.clone(), key(*n)));
@@ -308,6 +299,13 @@ impl<'a> World<'a> {
                 return None;
             }
         })
+    }
+
+    fn disputed(&mut self, payment: usize, percent: i64, won: bool) -> Option<Known> {
+        let (payment, paid) = from_newest(&self.payments, payment)?.clone();
+        let (dispute, amount) = (format!("dp_of_{payment}"), Nanos(1.max(paid.0 * percent / 100)));
+        let change = if won { Change::Reinstated { dispute, amount } } else { Change::Withdrawn { dispute, amount } };
+        Some(self.booked(payment, change))
     }
 
     fn booked(&mut self, payment: String, change: Change) -> Known {

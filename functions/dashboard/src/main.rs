@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use dashboard::{App, Passwords};
-use gateway_lambda::StartError;
+use gateway_core::people::Secret;
+use gateway_lambda::{Clock, StartError, warm_up};
 use gateway_store::{Secrets, Store, Tables};
-use gateway_upstream::{Credentials, OpenId, OpenIdSettings, Source};
+use gateway_upstream::{Credentials, OpenId, OpenIdSettings};
 
 #[tokio::main]
 async fn main() -> Result<(), StartError> {
@@ -17,11 +18,23 @@ async fn main() -> Result<(), StartError> {
     };
     let sign_up = gateway_lambda::required("SIGN_UP")? == "true";
     let secret = gateway_lambda::required("OPENID_SECRET")?;
-    let openid = match gateway_lambda::environment("OPENID_ISSUER") {
-        Some(issuer) => Some(openid(issuer, gateway_lambda::required("OPENID_CLIENT_ID")?, secret).await?),
+    let (store, credentials) = (Store::connect(tables).await, credentials(secret).await);
+    let openid = gateway_lambda::environment("OPENID_ISSUER");
+    let with_openid = openid.is_some();
+    // No session's: what is wanted is the connection.
+    tokio::join!(warm_up(store.session(&Secret::from_random([0; 32]), Clock::system().now())), async {
+        if with_openid {
+            warm_up(credentials.load()).await;
+        }
+    });
+    let openid = match openid {
+        Some(issuer) => {
+            let client_id = gateway_lambda::required("OPENID_CLIENT_ID")?;
+            Some(OpenId::new(OpenIdSettings { issuer, client_id }, credentials)?)
+        }
         None => None,
     };
-    let app = App { store: Store::connect(tables).await, passwords: Passwords::default(), sign_up, openid };
+    let app = App { store, passwords: Passwords::default(), sign_up, openid };
     gateway_lambda::run_buffered("dashboard", move |request| {
         let app = app.clone();
         async move { dashboard::handle(&app, request).await }
@@ -29,13 +42,11 @@ async fn main() -> Result<(), StartError> {
     .await
 }
 
-/// The OpenID provider; the client's secret is read now, and again when it is old.
-async fn openid(issuer: String, client_id: String, secret: String) -> Result<OpenId, StartError> {
+/// Our secret at the OpenID provider, read when it is needed and again when it is old.
+async fn credentials(secret: String) -> Credentials {
     let secrets = Secrets::connect(secret).await;
-    let source: Source = Arc::new(move || {
+    Credentials::from_source(Arc::new(move || {
         let secrets = secrets.clone();
         Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })
-    });
-    let credentials = Credentials::load(source).await?;
-    Ok(OpenId::new(OpenIdSettings { issuer, client_id }, credentials)?)
+    }))
 }
