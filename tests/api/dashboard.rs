@@ -173,7 +173,7 @@ fn check_headers(answer: &Answer, what: &str) {
 #[tokio::test]
 async fn every_answer_carries_the_security_headers_and_no_page_is_kept_or_has_anything_inline() {
     let gateway = TestGateway::start().await;
-    for route in &ROUTES {
+    for route in ROUTES {
         for browser in [gateway.browser(), gateway.signed_in().await] {
             let page = browser.get(SIGN_IN).await;
             let answer = match route.method == Method::POST {

@@ -7,7 +7,7 @@ use gateway_store::Tables;
 use crate::{template::Template, tree};
 
 /// Where what is written expires. The others are kept for good: the ledger is the books.
-const EXPIRING: [&str; 2] = ["AccountsTable", "TokensTable"];
+const EXPIRING: [&str; 3] = ["AccountsTable", "PeopleTable", "TokensTable"];
 
 /// The values of the store's constants for attributes' names, by the constants' names.
 fn attributes() -> BTreeMap<String, String> {
@@ -18,8 +18,9 @@ fn attributes() -> BTreeMap<String, String> {
 
 #[test]
 fn every_table_is_called_as_the_operator_s_command_line_calls_it() {
-    let Tables { accounts, tokens, ledger, usage } = Tables::of_stack("${AWS::StackName}");
-    let called = [("AccountsTable", accounts), ("TokensTable", tokens), ("LedgerTable", ledger), ("UsageTable", usage)];
+    let Tables { accounts, tokens, ledger, usage, people } = Tables::of_stack("${AWS::StackName}");
+    let mut called = vec![("AccountsTable", accounts), ("TokensTable", tokens), ("LedgerTable", ledger)];
+    called.extend([("UsageTable", usage), ("PeopleTable", people)]);
     let template = Template::load();
     let tables = template.resources("AWS::DynamoDB::Table").into_iter();
     let tables: BTreeMap<_, _> = tables.map(|(id, table)| (id.as_str(), table["TableName"]["Sub"].as_str())).collect();

@@ -17,8 +17,8 @@ mod visit;
 
 use gateway_core::error::ApiError;
 use gateway_lambda::{Request, Response};
-use gateway_store::Store;
-use gateway_upstream::OpenId;
+use gateway_store::{Configuration, PaymentSecrets, Store};
+use gateway_upstream::{OpenId, stripe::Stripe};
 use http::Method;
 
 use self::{
@@ -33,8 +33,14 @@ pub use passwords::Passwords;
 /// What the function reaches.
 #[derive(Clone)]
 pub struct App {
-    /// The people and the accounts.
+    /// The people, the accounts and their books.
     pub store: Store,
+    /// The catalogue.
+    pub configuration: Configuration,
+    /// Who takes payments.
+    pub stripe: Stripe,
+    /// What Stripe knows us by.
+    pub payment_secrets: PaymentSecrets,
     /// Hashes passwords.
     pub passwords: Passwords,
     /// Whether anybody may make an account.

@@ -3,38 +3,41 @@
 use std::sync::Arc;
 
 use dashboard::{App, Passwords};
-use gateway_core::people::Secret;
 use gateway_lambda::{Clock, StartError, warm_up};
-use gateway_store::{Secrets, Store, Tables};
-use gateway_upstream::{Credentials, OpenId, OpenIdSettings};
+use gateway_store::{Configuration, PaymentSecrets, Secrets, Store, Tables};
+use gateway_upstream::{
+    Credentials, OpenId, OpenIdSettings,
+    stripe::{API, ATTEMPT_MS, Stripe},
+};
 
 #[tokio::main]
 async fn main() -> Result<(), StartError> {
     gateway_lambda::logs_to_stdout();
     let tables = Tables {
         accounts: gateway_lambda::required("ACCOUNTS_TABLE")?,
+        ledger: gateway_lambda::required("LEDGER_TABLE")?,
+        usage: gateway_lambda::required("USAGE_TABLE")?,
         people: gateway_lambda::required("PEOPLE_TABLE")?,
         ..Tables::default()
     };
     let sign_up = gateway_lambda::required("SIGN_UP")? == "true";
     let secret = gateway_lambda::required("OPENID_SECRET")?;
-    let (store, credentials) = (Store::connect(tables).await, credentials(secret).await);
-    let openid = gateway_lambda::environment("OPENID_ISSUER");
-    let with_openid = openid.is_some();
-    // No session's: what is wanted is the connection.
-    tokio::join!(warm_up(store.session(&Secret::from_random([0; 32]), Clock::system().now())), async {
-        if with_openid {
-            warm_up(credentials.load()).await;
-        }
-    });
-    let openid = match openid {
+    let payment_secrets = gateway_lambda::required("PAYMENTS_SECRET")?;
+    let (store, credentials, payment_secrets) =
+        tokio::join!(Store::connect(tables), credentials(secret), PaymentSecrets::connect(payment_secrets));
+    let configuration = Configuration::stored(store.clone());
+    let openid = match gateway_lambda::environment("OPENID_ISSUER") {
         Some(issuer) => {
             let client_id = gateway_lambda::required("OPENID_CLIENT_ID")?;
             Some(OpenId::new(OpenIdSettings { issuer, client_id }, credentials)?)
         }
         None => None,
     };
-    let app = App { store, passwords: Passwords::default(), sign_up, openid };
+    // What every page needs; whatever only some need is read when they do.
+    warm_up(configuration.catalogue(Clock::system().now())).await;
+    let stripe = Stripe::new(API, ATTEMPT_MS)?;
+    let passwords = Passwords::default();
+    let app = App { store, configuration, stripe, payment_secrets, passwords, sign_up, openid };
     gateway_lambda::run_buffered("dashboard", move |request| {
         let app = app.clone();
         async move { dashboard::handle(&app, request).await }

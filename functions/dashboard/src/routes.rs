@@ -36,7 +36,7 @@ pub struct Route {
 }
 
 /// The routes. A `POST` gets to its page only with the token of the page that its form was on.
-pub static ROUTES: [Route; 18] = [
+pub static ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/", access: Access::User, handler: |v| Box::pin(overview::show(v)) },
     Route {
         method: Method::GET,

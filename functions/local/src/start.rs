@@ -83,7 +83,7 @@ impl Default for Options {
             credentials: HashMap::new(),
             timeouts: Timeouts::default(),
             stripe_url: stripe::API.to_owned(),
-            stripe_attempt_ms: payments::ATTEMPT_MS,
+            stripe_attempt_ms: stripe::ATTEMPT_MS,
             payments_secret: PaymentsSecret::default(),
             clock: Clock::system(),
             template: None,
@@ -172,8 +172,14 @@ impl Gateway {
             None => store.settings().await?,
         };
         let catalogue = Catalogue::new(merged(settings, options.extra))?;
+        let configuration = Configuration::fixed(catalogue);
+        let stripe = Stripe::new(&options.stripe_url, options.stripe_attempt_ms).map_err(StartError::Other)?;
+        let payment_secrets = PaymentSecrets::fixed(options.payments_secret);
         let dashboard = dashboard::App {
             store: store.clone(),
+            configuration: configuration.clone(),
+            stripe: stripe.clone(),
+            payment_secrets: payment_secrets.clone(),
             passwords: dashboard::Passwords::default(),
             sign_up: options.sign_up,
             openid: options.openid.map(openid).transpose().map_err(StartError::Other)?,
@@ -182,11 +188,11 @@ impl Gateway {
         let functions = Functions {
             store: store.clone(),
             dashboard,
-            configuration: Configuration::fixed(catalogue),
+            configuration,
             upstream: Upstream::new(options.timeouts, Credentials::fixed(options.credentials))
                 .map_err(StartError::Other)?,
-            stripe: Stripe::new(&options.stripe_url, options.stripe_attempt_ms).map_err(StartError::Other)?,
-            payment_secrets: PaymentSecrets::fixed(options.payments_secret),
+            stripe,
+            payment_secrets,
         };
         let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?.to_string();
         let url = format!("http://{address}");

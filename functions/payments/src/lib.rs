@@ -20,9 +20,6 @@ pub struct App {
     pub secrets: PaymentSecrets,
 }
 
-/// An attempt's time, of which there may be two: both fit into what API Gateway waits for an answer.
-pub const ATTEMPT_MS: u64 = 12_000;
-
 #[derive(Serialize)]
 struct Checkout {
     id: String,

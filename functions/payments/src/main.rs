@@ -2,8 +2,8 @@
 
 use gateway_lambda::{Clock, StartError, warm_up};
 use gateway_store::{PaymentSecrets, Store, Tables};
-use gateway_upstream::stripe::{API, Stripe};
-use payments::{ATTEMPT_MS, App};
+use gateway_upstream::stripe::{API, ATTEMPT_MS, Stripe};
+use payments::App;
 
 #[tokio::main]
 async fn main() -> Result<(), StartError> {

@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use dashboard::{App, Passwords};
+use gateway_core::{catalogue::Catalogue, settings::Settings};
 use gateway_lambda::{Host, answer};
+use gateway_store::{Configuration, PaymentSecrets, PaymentsSecret};
+use gateway_upstream::stripe::{API, ATTEMPT_MS, Stripe};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use lambda_http::request::LambdaRequest;
@@ -23,7 +26,15 @@ async fn send(gateway: &TestGateway, address: &str, request: Request<&str>) -> (
     let platform = Platform { request_id: "a", at: gateway.clock().now(), address, resource };
     let event = event::proxy_event(&parts, body.as_bytes().to_vec(), parameters, None, platform);
     let event: lambda_http::Request = LambdaRequest::ApiGatewayV1(event).into();
-    let app = App { store: gateway.store().clone(), passwords: Passwords::default(), sign_up: false, openid: None };
+    let app = App {
+        store: gateway.store().clone(),
+        configuration: Configuration::fixed(Catalogue::new(Settings::default()).unwrap()),
+        stripe: Stripe::new(API, ATTEMPT_MS).unwrap(),
+        payment_secrets: PaymentSecrets::fixed(PaymentsSecret::default()),
+        passwords: Passwords::default(),
+        sign_up: false,
+        openid: None,
+    };
     let host = Host::new(gateway.clock().clone());
     let answer = answer(&host, "dashboard", event, |request| dashboard::handle(&app, request)).await;
     let (parts, body) = answer.into_parts();

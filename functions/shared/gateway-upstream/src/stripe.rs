@@ -15,6 +15,9 @@ use crate::{client, error::UpstreamError};
 /// Where Stripe answers.
 pub const API: &str = "https://api.stripe.com";
 
+/// An attempt's time, of which there may be two: both fit into what API Gateway waits for an answer.
+pub const ATTEMPT_MS: u64 = 12_000;
+
 /// The version of the API that this code was written for. Webhooks have their endpoint's own.
 const VERSION: &str = "2026-10-28.endive";
 /// Its name where a provider's stands.
