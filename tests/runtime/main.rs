@@ -9,3 +9,4 @@ mod on_the_wire;
 mod panics;
 mod panics_amid_the_books;
 mod scene;
+mod warm_ups;

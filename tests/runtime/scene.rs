@@ -17,7 +17,7 @@ use support::{
     new_key,
 };
 
-const TEST: &str = "scene::the_function_as_a_process";
+pub const TEST: &str = "scene::the_function_as_a_process";
 
 /// What a function may run for where a test does not let it run out of time.
 pub const LONG: Duration = Duration::from_secs(900);
@@ -61,7 +61,7 @@ impl Scene {
             "models": {"lab/chat": {"provider": "lab", "upstream_id": "chat", "kind": "chat", "context_length": 128_000,
                 "max_output_tokens": 16_384, "price": {"input": "0.10", "output": "0.40"}}},
         });
-        let process = FunctionProcess::start(TEST, function, &api, &database, &settings, concurrency);
+        let process = FunctionProcess::start(TEST, function, &api, &database, &settings, concurrency, &[]);
         api.asked(concurrency).await;
         Self { api, provider, process, journal, database, account, key: key.id.to_string() }
     }

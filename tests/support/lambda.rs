@@ -6,14 +6,16 @@ use std::{
     convert::Infallible,
     io::Read,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread::JoinHandle,
 };
 
 use gateway_core::{catalogue::Catalogue, error::ApiError, settings::Settings};
-use gateway_lambda::{Request, Response, StartError, environment, required};
+use gateway_lambda::{Request, Response, StartError, WarmUp, environment, required};
 use gateway_store::{Configuration, Store, Tables};
 use gateway_upstream::{Credentials, Timeouts, Upstream};
 use serde_json::Value;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{runtime_api::RuntimeApi, served_database::ServedDatabase};
 
@@ -21,6 +23,11 @@ use crate::{runtime_api::RuntimeApi, served_database::ServedDatabase};
 const FUNCTION: &str = "TEST_FUNCTION";
 /// Its settings, as JSON.
 const SETTINGS: &str = "TEST_SETTINGS";
+/// Where its start-up asks to be let on, `127.0.0.1:40000`.
+pub const GATE: &str = "TEST_GATE";
+
+/// Whether the gate has opened.
+static WARM: AtomicBool = AtomicBool::new(false);
 
 /// The functions that a process can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +67,10 @@ async fn run(function: Function, name: &'static str) -> Result<(), StartError> {
                 let app = app.clone();
                 async move { chat_completions::handle(&app, request).await }
             };
-            gateway_lambda::run_streaming(name, handle).await
+            gateway_lambda::run_streaming(name, WarmUp::default(), handle).await
         }
-        Function::Told => gateway_lambda::run_buffered(name, told).await,
-        Function::ToldStreaming => gateway_lambda::run_streaming(name, told).await,
+        Function::Told => gateway_lambda::run_buffered(name, gate(), told).await,
+        Function::ToldStreaming => gateway_lambda::run_streaming(name, gate(), told).await,
         Function::Authorizer => {
             let handle = |event: Value| async move {
                 // The very word that API Gateway takes for a refusal.
@@ -72,7 +79,7 @@ async fn run(function: Function, name: &'static str) -> Result<(), StartError> {
                 }
                 Ok::<_, Infallible>(event)
             };
-            gateway_lambda::run_authorizer(name, handle).await
+            gateway_lambda::run_authorizer(name, WarmUp::default(), handle).await
         }
     }
 }
@@ -84,6 +91,16 @@ async fn chat() -> Result<chat_completions::App, StartError> {
         store: Store::connect(Tables::of_stack(modelswitch::STACK_NAME)).await,
         upstream: Upstream::new(Timeouts::default(), Credentials::fixed([].into()))?,
         configuration: Configuration::fixed(Catalogue::new(settings)?),
+    })
+}
+
+/// A start-up that asks the gate, if there is one, and is done when that opens.
+fn gate() -> WarmUp {
+    let Some(address) = environment(GATE) else { return WarmUp::default() };
+    WarmUp::of(async {
+        let opened = TcpStream::connect(address).await?.read_u8().await;
+        WARM.store(true, Ordering::SeqCst);
+        opened
     })
 }
 
@@ -102,7 +119,7 @@ async fn told(request: Request) -> Result<Response, ApiError> {
         std::future::pending::<()>().await;
     }
     assert!(!body.starts_with("panics"), "{body}");
-    Ok(Response::bytes(200, "text/plain", "well"))
+    Ok(Response::bytes(200, "text/plain", if WARM.load(Ordering::SeqCst) { "warm" } else { "well" }))
 }
 
 /// A function's process. Killed when it is dropped.
@@ -112,7 +129,7 @@ pub struct FunctionProcess {
 }
 
 impl FunctionProcess {
-    /// Starts `function`, which asks `api` for up to `concurrency` events at once.
+    /// Starts `function`, which asks `api` for up to `concurrency` events at once, with `more` in its environment.
     pub fn start(
         test: &str,
         function: Function,
@@ -120,6 +137,7 @@ impl FunctionProcess {
         database: &ServedDatabase,
         settings: &Value,
         concurrency: usize,
+        more: &[(&str, &str)],
     ) -> Self {
         let (_, name) = FUNCTIONS.into_iter().find(|(known, _)| *known == function).unwrap();
         let (settings, concurrency) = (settings.to_string(), concurrency.to_string());
@@ -139,6 +157,7 @@ impl FunctionProcess {
                 ("AWS_ACCESS_KEY_ID", "test"),
                 ("AWS_SECRET_ACCESS_KEY", "test"),
             ])
+            .envs(more.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

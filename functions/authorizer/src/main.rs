@@ -3,7 +3,7 @@
 use authorizer::App;
 use aws_lambda_events::apigw::ApiGatewayCustomAuthorizerRequest;
 use gateway_core::token::TokenHash;
-use gateway_lambda::{Clock, StartError, warm_up};
+use gateway_lambda::{Clock, StartError, WarmUp};
 use gateway_store::{Store, Tables};
 
 #[tokio::main]
@@ -12,9 +12,10 @@ async fn main() -> Result<(), StartError> {
     let tables = Tables { tokens: gateway_lambda::required("TOKENS_TABLE")?, ..Tables::default() };
     let store = Store::connect(tables).await;
     // Nobody's: what is wanted is the connection.
-    warm_up(store.key_lookup(&TokenHash([0; 32]))).await;
+    let warm = store.clone();
+    let warm_up = WarmUp::of(async move { warm.key_lookup(&TokenHash([0; 32])).await });
     let app = App { store, clock: Clock::system() };
-    gateway_lambda::run_authorizer("authorizer", move |event: ApiGatewayCustomAuthorizerRequest| {
+    gateway_lambda::run_authorizer("authorizer", warm_up, move |event: ApiGatewayCustomAuthorizerRequest| {
         let app = app.clone();
         async move { authorizer::authorize(&app, event).await }
     })

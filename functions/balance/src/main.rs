@@ -2,7 +2,7 @@
 
 use balance::App;
 use gateway_core::ids::AccountId;
-use gateway_lambda::{StartError, warm_up};
+use gateway_lambda::{StartError, WarmUp};
 use gateway_store::{Store, Tables};
 
 #[tokio::main]
@@ -11,9 +11,10 @@ async fn main() -> Result<(), StartError> {
     let tables = Tables { accounts: gateway_lambda::required("ACCOUNTS_TABLE")?, ..Tables::default() };
     let store = Store::connect(tables).await;
     // Nobody's: what is wanted is the connection.
-    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let warm = store.clone();
+    let warm_up = WarmUp::of(async move { warm.account_standing(&AccountId::from_random([0; 10])).await });
     let app = App { store };
-    gateway_lambda::run_buffered("balance", move |request| {
+    gateway_lambda::run_buffered("balance", warm_up, move |request| {
         let app = app.clone();
         async move { balance::handle(&app, request).await }
     })

@@ -12,8 +12,8 @@ async fn main() -> Result<(), StartError> {
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
         ..Tables::default()
     };
-    let app = App::start(tables, gateway_lambda::required("PROVIDER_SECRET")?).await?;
-    gateway_lambda::run_streaming("chat-completions", move |request| {
+    let (app, warm_up) = App::start(tables, gateway_lambda::required("PROVIDER_SECRET")?).await?;
+    gateway_lambda::run_streaming("chat-completions", warm_up, move |request| {
         let app = app.clone();
         async move { chat_completions::handle(&app, request).await }
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dashboard::{App, Passwords};
-use gateway_lambda::{Clock, StartError, warm_up};
+use gateway_lambda::{Clock, StartError, WarmUp};
 use gateway_store::{Configuration, PaymentSecrets, Secrets, Store, Tables};
 use gateway_upstream::{
     Credentials, OpenId, OpenIdSettings,
@@ -34,11 +34,12 @@ async fn main() -> Result<(), StartError> {
         None => None,
     };
     // What every page needs; whatever only some need is read when they do.
-    warm_up(configuration.catalogue(Clock::system().now())).await;
+    let warm = configuration.clone();
+    let warm_up = WarmUp::of(async move { warm.catalogue(Clock::system().now()).await });
     let stripe = Stripe::new(API, ATTEMPT_MS)?;
     let passwords = Passwords::default();
     let app = App { store, configuration, stripe, payment_secrets, passwords, sign_up, openid };
-    gateway_lambda::run_buffered("dashboard", move |request| {
+    gateway_lambda::run_buffered("dashboard", warm_up, move |request| {
         let app = app.clone();
         async move { dashboard::handle(&app, request).await }
     })

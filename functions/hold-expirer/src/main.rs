@@ -1,7 +1,7 @@
 //! The `hold-expirer` function's process.
 
 use gateway_core::ids::AccountId;
-use gateway_lambda::{Clock, StartError, warm_up};
+use gateway_lambda::{Clock, StartError, WarmUp};
 use gateway_store::{Store, Tables};
 use hold_expirer::App;
 use serde::de::IgnoredAny;
@@ -16,9 +16,10 @@ async fn main() -> Result<(), StartError> {
     };
     let store = Store::connect(tables).await;
     // Nobody's: what is wanted is the connection.
-    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let warm = store.clone();
+    let warm_up = WarmUp::of(async move { warm.account_standing(&AccountId::from_random([0; 10])).await });
     let (app, clock) = (App { store }, Clock::system());
-    gateway_lambda::run_events("hold-expirer", move |_scheduled: IgnoredAny| {
+    gateway_lambda::run_events("hold-expirer", warm_up, move |_scheduled: IgnoredAny| {
         let (app, at) = (app.clone(), clock.now());
         async move { hold_expirer::handle(&app, at).await }
     })

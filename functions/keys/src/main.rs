@@ -1,7 +1,7 @@
 //! The `keys` function's process.
 
 use gateway_core::ids::AccountId;
-use gateway_lambda::{StartError, warm_up};
+use gateway_lambda::{StartError, WarmUp};
 use gateway_store::{Store, Tables};
 use keys::App;
 
@@ -15,9 +15,10 @@ async fn main() -> Result<(), StartError> {
     };
     let store = Store::connect(tables).await;
     // Nobody's: what is wanted is the connection.
-    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let warm = store.clone();
+    let warm_up = WarmUp::of(async move { warm.account_standing(&AccountId::from_random([0; 10])).await });
     let app = App { store };
-    gateway_lambda::run_buffered("keys", move |request| {
+    gateway_lambda::run_buffered("keys", warm_up, move |request| {
         let app = app.clone();
         async move { keys::handle(&app, request).await }
     })

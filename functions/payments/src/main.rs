@@ -1,6 +1,6 @@
 //! The `payments` function's process.
 
-use gateway_lambda::{Clock, StartError, warm_up};
+use gateway_lambda::{Clock, StartError, WarmUp};
 use gateway_store::{PaymentSecrets, Store, Tables};
 use gateway_upstream::stripe::{API, ATTEMPT_MS, Stripe};
 use payments::App;
@@ -13,9 +13,11 @@ async fn main() -> Result<(), StartError> {
     let now = Clock::system().now();
     let (store, secrets) = tokio::join!(Store::connect(tables), PaymentSecrets::connect(secret));
     // Of no payment: what is wanted is the connection.
-    tokio::join!(warm_up(store.payment("none")), warm_up(secrets.current(now)));
+    let (warm, warm_secrets) = (store.clone(), secrets.clone());
+    let warm_up = WarmUp::of(async move { warm.payment("none").await });
+    let warm_up = warm_up.and(async move { warm_secrets.current(now).await });
     let app = App { store, stripe: Stripe::new(API, ATTEMPT_MS)?, secrets };
-    gateway_lambda::run_buffered("payments", move |request| {
+    gateway_lambda::run_buffered("payments", warm_up, move |request| {
         let app = app.clone();
         async move { payments::handle(&app, request).await }
     })

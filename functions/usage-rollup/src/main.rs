@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use gateway_core::ids::AccountId;
-use gateway_lambda::{Clock, StartError, warm_up};
+use gateway_lambda::{Clock, StartError, WarmUp};
 use gateway_store::{Store, Tables};
 use usage_rollup::{App, StreamEvent};
 
@@ -18,9 +18,10 @@ async fn main() -> Result<(), StartError> {
     };
     let store = Store::connect(tables).await;
     // Nobody's: what is wanted is the connection.
-    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let warm = store.clone();
+    let warm_up = WarmUp::of(async move { warm.account_standing(&AccountId::from_random([0; 10])).await });
     let app = App { store, clock: Clock::system() };
-    gateway_lambda::run_events("usage-rollup", move |event: StreamEvent| {
+    gateway_lambda::run_events("usage-rollup", warm_up, move |event: StreamEvent| {
         let app = app.clone();
         async move { Ok::<_, Infallible>(usage_rollup::handle(&app, event).await) }
     })

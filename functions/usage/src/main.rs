@@ -1,7 +1,7 @@
 //! The `usage` function's process.
 
 use gateway_core::ids::AccountId;
-use gateway_lambda::{StartError, warm_up};
+use gateway_lambda::{StartError, WarmUp};
 use gateway_store::{Filter, Store, Tables};
 use usage::App;
 
@@ -16,9 +16,13 @@ async fn main() -> Result<(), StartError> {
     };
     let store = Store::connect(tables).await;
     // Nobody's: what is wanted is the connection.
-    warm_up(store.ledger_page(&AccountId::from_random([0; 10]), &Filter::default(), None, 0, 1)).await;
+    let warm = store.clone();
+    let warm_up =
+        WarmUp::of(
+            async move { warm.ledger_page(&AccountId::from_random([0; 10]), &Filter::default(), None, 0, 1).await },
+        );
     let app = App { store };
-    gateway_lambda::run_streaming("usage", move |request| {
+    gateway_lambda::run_streaming("usage", warm_up, move |request| {
         let app = app.clone();
         async move { usage::handle(&app, request).await }
     })

@@ -29,22 +29,26 @@ pub(crate) fn running() -> Option<TaskTracker> {
     RUNNING.try_with(Clone::clone).ok()
 }
 
-/// Lets no invocation end before its work has.
+/// Lets no invocation begin before what start-up has begun is done, nor end before its own work is.
 #[derive(Clone)]
-pub(crate) struct WholeInvocations(pub(crate) Host);
+pub(crate) struct WholeInvocations {
+    pub(crate) host: Host,
+    /// What start-up has begun.
+    pub(crate) warm_up: TaskTracker,
+}
 
 impl<S> Layer<S> for WholeInvocations {
     type Service = Whole<S>;
 
     fn layer(&self, inner: S) -> Whole<S> {
-        Whole { host: self.0.clone(), inner }
+        Whole { whole: self.clone(), inner }
     }
 }
 
 /// A runtime's service whose invocations end when their work has.
 #[derive(Clone)]
 pub(crate) struct Whole<S> {
-    host: Host,
+    whole: WholeInvocations,
     inner: S,
 }
 
@@ -62,10 +66,12 @@ where
     }
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
-        let (host, running) = (self.host.clone(), TaskTracker::new());
+        let WholeInvocations { host, warm_up } = self.whole.clone();
+        let running = TaskTracker::new();
         let counted = host.running.token();
         let answered = RUNNING.sync_scope(running.clone(), || self.inner.call(invocation));
         Box::pin(async move {
+            warm_up.wait().await;
             // An answer that could not be sent is in the runtime's own log line. It is no reason to end the process: if the
             // platform is gone, asking it for the next invocation says so.
             let _ = RUNNING.scope(running.clone(), answered).await;

@@ -37,7 +37,7 @@ pub use start::{
     StartError, environment, logs_to_stdout, required, run_authorizer, run_buffered, run_events, run_streaming,
 };
 pub use tokio_util::task::TaskTracker;
-pub use warm_up::warm_up;
+pub use warm_up::WarmUp;
 
 /// What a process that hosts functions lends to each request.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer, tower::ServiceE
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Body, Clock, Deadline, Elapsed, Host, METRICS, Request, Response, answer,
+    Body, Clock, Deadline, Elapsed, Host, METRICS, Request, Response, WarmUp, answer,
     at_once::{AtOnce, hand_over},
     invocation::WholeInvocations,
     metrics,
@@ -44,11 +44,11 @@ pub fn logs_to_stdout() {
     metrics::subscriber(stack, level, Clock::system(), std::io::stdout).init();
 }
 
-/// Serves one route's events with whole answers, until the process is to end.
+/// Serves one route's events with whole answers, until the process is to end. The first waits for `warm_up`.
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
-pub async fn run_buffered<H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+pub async fn run_buffered<H, F>(function: &'static str, warm_up: WarmUp, handler: H) -> Result<(), StartError>
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
@@ -56,14 +56,15 @@ where
     let host = Host::new(Clock::system());
     let service = route(&host, function, handler);
     let runtime = lambda_http::runtime_concurrent(service).layer(TracingLayer::new());
-    until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
+    let whole = WholeInvocations { host: host.clone(), warm_up: warm_up.begin().await };
+    until_stopped(&host, runtime.layer(whole).run_concurrent()).await
 }
 
-/// Serves one route's events with answers that stream, until the process is to end.
+/// Serves one route's events with answers that stream, until the process is to end. The first waits for `warm_up`.
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
-pub async fn run_streaming<H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+pub async fn run_streaming<H, F>(function: &'static str, warm_up: WarmUp, handler: H) -> Result<(), StartError>
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
@@ -71,7 +72,8 @@ where
     let host = Host::new(Clock::system());
     let service = route(&host, function, handler).and_then(hand_over);
     let runtime = lambda_http::streaming_runtime_concurrent(service).layer(AtOnce::new()).layer(TracingLayer::new());
-    until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
+    let whole = WholeInvocations { host: host.clone(), warm_up: warm_up.begin().await };
+    until_stopped(&host, runtime.layer(whole).run_concurrent()).await
 }
 
 /// The service that answers one route's events.
@@ -99,7 +101,7 @@ where
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
-pub async fn run_events<E, A, X, H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+pub async fn run_events<E, A, X, H, F>(function: &'static str, warm_up: WarmUp, handler: H) -> Result<(), StartError>
 where
     E: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
@@ -111,7 +113,7 @@ where
         let error = error.map(Failed::message);
         tracing::info!(platform_request_id = id, function, duration_ms, error, "event");
     };
-    run_handler(log, handler).await
+    run_handler(log, warm_up, handler).await
 }
 
 /// Serves an authorizer's events, until the process is to end. API Gateway reads an error's text, and it is the handler's
@@ -119,7 +121,11 @@ where
 ///
 /// # Errors
 /// The runtime's own, when its API can't be reached.
-pub async fn run_authorizer<E, A, X, H, F>(function: &'static str, handler: H) -> Result<(), StartError>
+pub async fn run_authorizer<E, A, X, H, F>(
+    function: &'static str,
+    warm_up: WarmUp,
+    handler: H,
+) -> Result<(), StartError>
 where
     E: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
@@ -136,7 +142,7 @@ where
             );
         }
     };
-    run_handler(log, handler).await
+    run_handler(log, warm_up, handler).await
 }
 
 /// Why an event was not handled.
@@ -156,6 +162,7 @@ impl Failed {
 
 async fn run_handler<E, A, X, H, F>(
     log: impl Fn(&str, Option<&Failed>, u64) + Clone + Send + 'static,
+    warm_up: WarmUp,
     handler: H,
 ) -> Result<(), StartError>
 where
@@ -185,7 +192,8 @@ where
         }
     });
     let runtime = Runtime::new(service).layer(TracingLayer::new());
-    until_stopped(&host, runtime.layer(WholeInvocations(host.clone())).run_concurrent()).await
+    let whole = WholeInvocations { host: host.clone(), warm_up: warm_up.begin().await };
+    until_stopped(&host, runtime.layer(whole).run_concurrent()).await
 }
 
 /// Runs until the platform's SIGTERM. Then no more is asked for, and what runs is cut off and settled; what is not by the

@@ -16,10 +16,9 @@ use gateway_core::{
     routing,
     usage::{Metered, Usage},
 };
-use gateway_lambda::{Clock, Deadline, Record, Request, Response, StartError, caught, warm_up};
+use gateway_lambda::{Clock, Deadline, Record, Request, Response, StartError, WarmUp, caught};
 use gateway_store::{Configuration, HoldOutcome, HoldRequest, PlacedHold, Secrets, Store, StoreError, Tables};
 use gateway_upstream::{Credentials, ProviderStream, Source, Timeouts, Upstream, UpstreamError, relay};
-use tokio::task::spawn_blocking;
 
 /// What a function that sells something reaches.
 #[derive(Clone)]
@@ -33,12 +32,11 @@ pub struct App {
 }
 
 impl App {
-    /// The app in AWS. The settings and the credentials are read now, at the same time, so that both connections are open
-    /// when the first request comes.
+    /// The app in AWS, and what its first request needs: the settings and the credentials, read at the same time.
     ///
     /// # Errors
-    /// There are no roots of trust to reach a provider with.
-    pub async fn start(tables: Tables, provider_secret: String) -> Result<Self, StartError> {
+    /// The TLS stack can't be set up.
+    pub async fn start(tables: Tables, provider_secret: String) -> Result<(Self, WarmUp), StartError> {
         let store = Store::connect(tables).await;
         let secrets = Secrets::connect(provider_secret).await;
         let source: Source = Arc::new(move || {
@@ -46,14 +44,11 @@ impl App {
             Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })
         });
         let (credentials, configuration) = (Credentials::from_source(source), Configuration::stored(store.clone()));
-        let known = credentials.clone();
-        let ((), (), upstream) = tokio::join!(
-            warm_up(configuration.catalogue(Clock::system().now())),
-            warm_up(credentials.load()),
-            // Reading the roots of trust is work, and at start-up there is a second processor.
-            spawn_blocking(move || Upstream::new(Timeouts::default(), known)),
-        );
-        Ok(Self { store, upstream: upstream??, configuration })
+        let (settings, keys) = (configuration.clone(), credentials.clone());
+        let warm_up = WarmUp::of(async move { settings.catalogue(Clock::system().now()).await });
+        let warm_up = warm_up.and(async move { keys.load().await });
+        let upstream = Upstream::new(Timeouts::default(), credentials)?;
+        Ok((Self { store, upstream, configuration }, warm_up))
     }
 
     /// Who can serve the request, in order.
