@@ -8,7 +8,8 @@ import atexit, os, pathlib, shutil, socket, threading
 
 from toolchain import ARCHITECTURE, SCRATCH, Server, run
 
-BRIDGE, ADDRESS = "msdeploy0", "10.213.77.1"
+# This run's own, so that two on one machine leave each other alone.
+BRIDGE, ADDRESS = f"msd{os.getpid()}", f"10.{200 + os.getpid() // 256 % 50}.{os.getpid() % 256}.1"
 SOCKET = SCRATCH / "docker.sock"
 IMAGE = f"public.ecr.aws/lambda/provided:al2023-{ARCHITECTURE}"
 # What SAM's own step on top of the image needs.
@@ -45,7 +46,6 @@ class Engine:
     def __init__(self):
         install()
         ip = lambda *arguments: run("ip", *arguments, check=False)
-        ip("link", "delete", BRIDGE)
         if ip("link", "add", BRIDGE, "type", "bridge").returncode:
             raise NoEngine("the kernel makes no bridge")
         # Also when the suite is ended in the midst of it.
