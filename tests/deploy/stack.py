@@ -1,6 +1,6 @@
 """The whole template as a stack of an emulated AWS, deployed by `sam deploy`, and what there is to do with it."""
 
-import functools, json, time, urllib.error, urllib.request, uuid
+import functools, hashlib, hmac, json, time, urllib.error, urllib.request, uuid
 
 import botocore.session
 
@@ -12,6 +12,8 @@ NAME = "modelswitch-test"
 # The account and the key for which events/ stand in.
 PLACEHOLDER, TOKEN_PLACEHOLDER = "acct_0123456789ABCDEF", "ms-PUT-A-KEY-HERE"
 STREAMING = ("chat-completions", "usage")
+# What signs the webhooks in events/.
+SIGNER = "whsec_example"
 
 
 @functools.cache
@@ -79,7 +81,7 @@ def complete_api():
     resources = {each["path"]: each["id"] for each in gateway.get_resources(restApiId=api, limit=500)["items"]}
     for path, methods in definition["paths"].items():
         if method := methods.get("x-amazon-apigateway-any-method"):
-            # The template's only function that asks no authorizer.
+            # The only function whose methods are ANY, and it asks no authorizer.
             if "UnknownRouteFunction" not in json.dumps(method["x-amazon-apigateway-integration"]["uri"]):
                 raise AssertionError(f"ANY {path} is not unknown-route's: {method}")
             function = client("lambda").get_function_configuration(FunctionName=f"{NAME}-unknown-route")["FunctionArn"]
@@ -98,13 +100,13 @@ def operator(*arguments):
 
 @functools.cache
 def stack():
-    """The stack, with the provider's credential in its secret and the operator's settings in its table."""
+    """The stack, with the provider's credential and the webhooks' in its secrets and the operator's settings in its table."""
     deploy()
     found = client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
-    client("secretsmanager").put_secret_value(
-        SecretId=outputs["ProviderSecretArn"], SecretString=json.dumps({"lab": CREDENTIAL})
-    )
+    secrets = {"ProviderSecretArn": {"lab": CREDENTIAL}, "PaymentsSecretArn": {"webhook_secrets": [SIGNER]}}
+    for output, secret in secrets.items():
+        client("secretsmanager").put_secret_value(SecretId=outputs[output], SecretString=json.dumps(secret))
     file = SCRATCH / "settings.json"
     file.write_text(json.dumps(settings(provider().base_url)))
     operator("config", "set", file)
@@ -132,6 +134,14 @@ class Account:
             context["requestTimeEpoch"] = int(time.time() * 1000)
         return event
 
+    def signed(self, event):
+        """Stripe's event as one of this account's, with a signature of its own time."""
+        event, now = self.of(event), int(time.time())
+        mac = hmac.new(SIGNER.encode(), f"{now}.{event['body']}".encode(), hashlib.sha256).hexdigest()
+        event["headers"]["stripe-signature"] = f"t={now},v1={mac}"
+        event["multiValueHeaders"]["stripe-signature"] = [f"t={now},v1={mac}"]
+        return event
+
     def balance(self):
         return request("GET", "/api/balance", self.billing)[2]["balance"]
 
@@ -142,12 +152,17 @@ def api_id():
     return found["id"]
 
 
-def request(method, path, key=None, body=None, headers=()):
-    """Asks the stack's API. Returns (status, headers, the body's JSON)."""
+def address(path):
+    """Where the stack's API has this path."""
+    return f"{endpoint()}/restapis/{api_id()}/live/_user_request_{path}"
+
+
+def request(method, path, key=None, body=None, headers=(), text=None):
+    """Asks the stack's API, with JSON or with a text that is some already. Returns (status, headers, the body's JSON)."""
     headers = dict(headers) | ({"authorization": f"Bearer {key}"} if key else {})
-    data = None if body is None else json.dumps(body).encode()
-    url = f"{endpoint()}/restapis/{api_id()}/live/_user_request_{path}"
-    asked = urllib.request.Request(url, data=data, method=method, headers=headers)
+    text = text if body is None else json.dumps(body)
+    data = text and text.encode()
+    asked = urllib.request.Request(address(path), data=data, method=method, headers=headers)
     if data:
         asked.add_header("content-type", "application/json")
     try:

@@ -5,10 +5,10 @@ release binaries, DynamoDB, Secrets Manager. Its API Gateway carries no response
 streaming route is proven through Lambda's own response stream here, and piece by piece in test_stream.
 """
 
-import unittest
+import unittest, urllib.parse, urllib.request
 
 from provider import CREDENTIAL
-from stack import NAME, Account, client, deploy, invoked, operator, provider, request, stack, streamed
+from stack import NAME, Account, address, client, deploy, invoked, operator, provider, request, stack, streamed
 from toolchain import events, eventually
 
 EMBEDDING = {"model": "text-embedding-3-small", "input": "Hello!", "encoding_format": "float"}
@@ -131,6 +131,23 @@ class Deployed(unittest.TestCase):
         self.assertEqual((status, changed["spendLimit"]), (200, "2.00"), changed)
         self.assertEqual(request("DELETE", f"/api/keys/{made['id']}", account.billing)[0], 204)
         self.assertEqual(request("GET", f"/api/keys/{made['id']}", account.billing)[0], 404)
+
+    def test_a_payment_that_stripe_signs_is_booked_once(self):
+        account = Account("0")
+        event = account.signed(events("stripe-webhook")["paid"])
+        signature = {"stripe-signature": event["headers"]["stripe-signature"]}
+        for _ in range(2):
+            status, _, body = request("POST", "/webhooks/stripe", text=event["body"], headers=signature)
+            self.assertEqual((status, body), (200, {"received": True}))
+        self.assertEqual(account.balance(), "25.00")
+
+    def test_an_invitation_of_the_operator_s_opens_the_dashboard(self):
+        account = Account()
+        link = operator("user", "invite", "ada@lab.example", "--account", account.id)["url"]
+        page = urllib.parse.urlparse(link).path.split("/dashboard", 1)[1]
+        with urllib.request.urlopen(address(f"/dashboard{page}"), timeout=60) as answer:
+            self.assertIn("ada@lab.example", answer.read().decode())
+            self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
 
     def test_an_update_keeps_the_data(self):
         account = Account("7.25")

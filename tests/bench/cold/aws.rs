@@ -98,7 +98,11 @@ impl Aws {
             ("TOKENS_TABLE", table("tokens")),
             ("LEDGER_TABLE", table("ledger")),
             ("USAGE_TABLE", table("usage")),
+            ("PEOPLE_TABLE", table("people")),
             ("PROVIDER_SECRET", "providers".to_owned()),
+            ("PAYMENTS_SECRET", "payments".to_owned()),
+            ("OPENID_SECRET", "openid".to_owned()),
+            ("SIGN_UP", "false".to_owned()),
         ]
     }
 }
