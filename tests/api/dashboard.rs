@@ -171,6 +171,24 @@ fn check_headers(answer: &Answer, what: &str) {
 }
 
 #[tokio::test]
+async fn what_concerns_money_is_for_owners() {
+    let gateway = TestGateway::start().await;
+    let invitation = gateway.link(LinkKind::Invitation, "member@example.com").await;
+    let member = gateway.browser();
+    let password = [("password", "correct horse battery")];
+    assert_eq!(member.fill(&invitation, &password).await.status, 303);
+    for route in ROUTES.iter().filter(|route| route.access == Access::Owner) {
+        let page = member.get(SECURITY).await;
+        let answer = match route.method == Method::POST {
+            true => member.submit(&page, &path(route), &[]).await,
+            false => member.get(&path(route)).await,
+        };
+        assert_eq!(answer.status, 403, "{} {}", route.method, route.path);
+        assert!(answer.text.contains("for the account's owners") || answer.text.contains("account&#39;s owners"));
+    }
+}
+
+#[tokio::test]
 async fn every_answer_carries_the_security_headers_and_no_page_is_kept_or_has_anything_inline() {
     let gateway = TestGateway::start().await;
     for route in ROUTES {

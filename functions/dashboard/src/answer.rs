@@ -146,6 +146,8 @@ pub(crate) enum Failure {
     MethodNotAllowed(String),
     /// Nobody is signed in.
     SignedOut,
+    /// It is for the account's owners.
+    NotOwner,
     /// The form is not from a page of ours, or from one of long ago.
     Forged,
     /// The form is no form.
@@ -212,7 +214,7 @@ impl Failure {
             Self::NotFound => Some(ApiError::new(ErrorCode::NotFound, "no such page")),
             Self::MethodNotAllowed(_) => Some(ApiError::new(ErrorCode::MethodNotAllowed, "no such form")),
             Self::TooMany(_) => Some(ApiError::new(ErrorCode::RateLimitExceeded, "too many tries")),
-            Self::SignedOut | Self::Forged | Self::Unreadable => None,
+            Self::SignedOut | Self::NotOwner | Self::Forged | Self::Unreadable => None,
         }
     }
 
@@ -224,6 +226,12 @@ impl Failure {
                 (405, "That does not work here", "This address is not for that. Go back, and use the form there.".into())
             }
             Self::SignedOut => (401, "You are signed out", "Sign in and do it again. Nothing was changed.".into()),
+            Self::NotOwner => (
+                403,
+                "That is for the account's owners",
+                "Nothing was changed. What concerns money an owner of this account has to do; your operator can make you one."
+                    .into(),
+            ),
             Self::Forged => (
                 403,
                 "That did not come from our page",

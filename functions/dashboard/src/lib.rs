@@ -15,7 +15,7 @@ pub mod routes;
 mod site;
 mod visit;
 
-use gateway_core::error::ApiError;
+use gateway_core::{error::ApiError, people::Role};
 use gateway_lambda::{Request, Response};
 use gateway_store::{Configuration, PaymentSecrets, Store};
 use gateway_upstream::{OpenId, stripe::Stripe};
@@ -81,8 +81,11 @@ async fn answer(app: &App, request: &Request, site: &Site) -> Answer {
 
 /// The page's answer, if the visitor may be here, and if what comes with a form comes from a page of ours.
 async fn page(visit: &mut Visit<'_>, route: &Route) -> Result<Answer, Failure> {
-    if route.access == Access::User {
-        visit.signed_in()?;
+    match route.access {
+        Access::Asset | Access::Anyone => {}
+        Access::User => drop(visit.signed_in()?),
+        Access::Owner if visit.signed_in()?.user.role == Role::Owner => {}
+        Access::Owner => return Err(Failure::NotOwner),
     }
     if visit.request.method == Method::POST {
         visit.read_form()?;

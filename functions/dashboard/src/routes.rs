@@ -20,6 +20,8 @@ pub enum Access {
     Anyone,
     /// Who is signed in.
     User,
+    /// Who is signed in and owns the account: what concerns money.
+    Owner,
 }
 
 type Outcome<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
