@@ -28,7 +28,7 @@ fn routes(method: Method) -> impl Iterator<Item = &'static Route> {
 /// A browser that may be on the route's page, and a page there with the token of its forms.
 async fn guest(gateway: &TestGateway, route: &Route) -> (Browser, Answer) {
     let (browser, page) = match route.access {
-        Access::User => (gateway.signed_in().await, SECURITY),
+        Access::User | Access::Owner => (gateway.signed_in().await, SECURITY),
         Access::Anyone | Access::Asset => (gateway.browser(), SIGN_IN),
     };
     let page = browser.get(page).await;
