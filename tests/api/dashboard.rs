@@ -7,6 +7,7 @@ mod place;
 mod sessions;
 
 use dashboard::routes::{Access, ROUTES, Route};
+use gateway_core::people::LinkKind;
 use http::Method;
 use support::{Answer, Browser, TestGateway};
 

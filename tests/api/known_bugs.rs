@@ -222,7 +222,7 @@ fn function(gateway: &TestGateway) -> chat_completions::App {
     let catalogue = Catalogue::new(Settings::parse(settings.to_string().as_bytes()).unwrap()).unwrap();
     chat_completions::App {
         store: gateway.store().clone(),
-        upstream: Upstream::new(Timeouts::default(), Credentials::fixed(HashMap::new())).unwrap(),
+        upstream: Upstream::new(Timeouts::default(), Credentials::fixed(HashMap::new())),
         configuration: Configuration::fixed(catalogue),
     }
 }

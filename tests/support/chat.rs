@@ -60,7 +60,7 @@ impl ChatFunction {
             authorizer: authorizer::App { store: store.clone(), clock },
             app: chat_completions::App {
                 store,
-                upstream: Upstream::new(Timeouts::default(), Credentials::fixed([].into())).unwrap(),
+                upstream: Upstream::new(Timeouts::default(), Credentials::fixed([].into())),
                 configuration: Configuration::fixed(catalogue),
             },
             wire,

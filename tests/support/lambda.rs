@@ -89,7 +89,7 @@ async fn chat() -> Result<chat_completions::App, StartError> {
     let settings = Settings::parse(required(SETTINGS)?.as_bytes())?;
     Ok(chat_completions::App {
         store: Store::connect(Tables::of_stack(modelswitch::STACK_NAME)).await,
-        upstream: Upstream::new(Timeouts::default(), Credentials::fixed([].into()))?,
+        upstream: Upstream::new(Timeouts::default(), Credentials::fixed([].into())),
         configuration: Configuration::fixed(Catalogue::new(settings)?),
     })
 }

@@ -36,7 +36,7 @@ async fn main() -> Result<(), StartError> {
     // What every page needs; whatever only some need is read when they do.
     let warm = configuration.clone();
     let warm_up = WarmUp::of(async move { warm.catalogue(Clock::system().now()).await });
-    let stripe = Stripe::new(API, ATTEMPT_MS)?;
+    let stripe = Stripe::new(API, ATTEMPT_MS);
     let passwords = Passwords::default();
     let app = App { store, configuration, stripe, payment_secrets, passwords, sign_up, openid };
     gateway_lambda::run_buffered("dashboard", warm_up, move |request| {

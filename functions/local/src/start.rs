@@ -173,7 +173,7 @@ impl Gateway {
         };
         let catalogue = Catalogue::new(merged(settings, options.extra))?;
         let configuration = Configuration::fixed(catalogue);
-        let stripe = Stripe::new(&options.stripe_url, options.stripe_attempt_ms).map_err(StartError::Other)?;
+        let stripe = Stripe::new(&options.stripe_url, options.stripe_attempt_ms);
         let payment_secrets = PaymentSecrets::fixed(options.payments_secret);
         let dashboard = dashboard::App {
             store: store.clone(),
@@ -189,8 +189,7 @@ impl Gateway {
             store: store.clone(),
             dashboard,
             configuration,
-            upstream: Upstream::new(options.timeouts, Credentials::fixed(options.credentials))
-                .map_err(StartError::Other)?,
+            upstream: Upstream::new(options.timeouts, Credentials::fixed(options.credentials)),
             stripe,
             payment_secrets,
         };

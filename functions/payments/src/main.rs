@@ -16,7 +16,7 @@ async fn main() -> Result<(), StartError> {
     let (warm, warm_secrets) = (store.clone(), secrets.clone());
     let warm_up = WarmUp::of(async move { warm.payment("none").await });
     let warm_up = warm_up.and(async move { warm_secrets.current(now).await });
-    let app = App { store, stripe: Stripe::new(API, ATTEMPT_MS)?, secrets };
+    let app = App { store, stripe: Stripe::new(API, ATTEMPT_MS), secrets };
     gateway_lambda::run_buffered("payments", warm_up, move |request| {
         let app = app.clone();
         async move { payments::handle(&app, request).await }

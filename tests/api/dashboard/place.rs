@@ -29,7 +29,7 @@ async fn send(gateway: &TestGateway, address: &str, request: Request<&str>) -> (
     let app = App {
         store: gateway.store().clone(),
         configuration: Configuration::fixed(Catalogue::new(Settings::default()).unwrap()),
-        stripe: Stripe::new(API, ATTEMPT_MS).unwrap(),
+        stripe: Stripe::new(API, ATTEMPT_MS),
         payment_secrets: PaymentSecrets::fixed(PaymentsSecret::default()),
         passwords: Passwords::default(),
         sign_up: false,

@@ -47,7 +47,7 @@ impl App {
         let (settings, keys) = (configuration.clone(), credentials.clone());
         let warm_up = WarmUp::of(async move { settings.catalogue(Clock::system().now()).await });
         let warm_up = warm_up.and(async move { keys.load().await });
-        let upstream = Upstream::new(Timeouts::default(), credentials)?;
+        let upstream = Upstream::new(Timeouts::default(), credentials);
         Ok((Self { store, upstream, configuration }, warm_up))
     }
 

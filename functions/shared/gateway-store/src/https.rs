@@ -2,7 +2,11 @@
 //!
 //! The SDK's own client reads the machine's roots when it is made, one certificate after the other: see `gateway-tls`.
 
-use std::{error::Error, io};
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, LazyLock},
+};
 
 use aws_sdk_dynamodb::config::RuntimeComponents;
 use aws_smithy_runtime_api::{
@@ -27,8 +31,14 @@ use tokio::time::Duration;
 /// To open a connection, TLS not included.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The client of all of the SDK's calls in this process.
+/// The client of all of the SDK's calls of one configuration. It is made by the first call, so that no start waits for it.
 pub(crate) fn client() -> SharedHttpClient {
+    Https(Arc::new(LazyLock::new(pool))).into_shared()
+}
+
+type Pool = legacy::Client<HttpsConnector<Tcp>, SdkBody>;
+
+fn pool() -> Pool {
     let mut tcp = Tcp::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -38,13 +48,12 @@ pub(crate) fn client() -> SharedHttpClient {
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp);
-    let client = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-    Https(client).into_shared()
+    legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
 }
 
 /// One pool of connections.
 #[derive(Debug, Clone)]
-struct Https(legacy::Client<HttpsConnector<Tcp>, SdkBody>);
+struct Https(Arc<LazyLock<Pool>>);
 
 impl HttpClient for Https {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {

@@ -4,7 +4,7 @@
 //! before its first request. So Mozilla's roots come with the binary, as their crate read them when it was made, and
 //! nothing is read at start-up. They grow old with the binary: deploy at least once in some years.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -17,8 +17,12 @@ const OWN_ROOTS: &str = "SSL_CERT_FILE";
 /// How a client speaks TLS: with Mozilla's roots, and those of the PEM file that `SSL_CERT_FILE` names, where providers or
 /// proxies have a certificate authority of their own. It names no protocol above TLS: who uses it does.
 pub fn client_config() -> ClientConfig {
-    ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()
+    CONFIG.clone()
 }
+
+/// Made once: who uses it gets what shares its roots and its sessions.
+static CONFIG: LazyLock<ClientConfig> =
+    LazyLock::new(|| ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth());
 
 fn roots() -> RootCertStore {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };

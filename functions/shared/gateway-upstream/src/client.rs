@@ -54,19 +54,19 @@ pub struct Upstream {
 #[derive(Debug)]
 struct Clients {
     /// Keeps connections for the next request.
-    pooled: Client,
-    /// Opens a connection for each request; made when the first one is needed.
-    fresh: OnceLock<Client>,
+    pooled: LazyClient,
+    /// Opens a connection for each request.
+    fresh: LazyClient,
     /// The connections, by their two ends, that have answered a request.
     answered: Mutex<HashSet<(std::net::SocketAddr, std::net::SocketAddr)>>,
 }
 
 impl Upstream {
     /// A client with these timeouts and credentials.
-    pub fn new(timeouts: Timeouts, credentials: Credentials) -> Result<Self, String> {
-        let pooled = client(timeouts.connect_ms, true).map_err(|error| describe(&error))?;
-        let clients = Clients { pooled, fresh: OnceLock::new(), answered: Mutex::default() };
-        Ok(Self { timeouts, credentials, clients: Arc::new(clients) })
+    pub fn new(timeouts: Timeouts, credentials: Credentials) -> Self {
+        let client = |pool| LazyClient::new(timeouts.connect_ms, pool);
+        let clients = Clients { pooled: client(true), fresh: client(false), answered: Mutex::default() };
+        Self { timeouts, credentials, clients: Arc::new(clients) }
     }
 
     /// Asks one endpoint after the other for an answer that comes whole (a JSON object), until one gives it.
@@ -184,11 +184,11 @@ impl Upstream {
         let provider = &endpoint.provider.name;
         let failed = |what: String| UpstreamError::Failed { provider: provider.clone(), what };
         let make = |client: &Client| request(client, endpoint, path, body.clone(), secret);
-        let pooled = &self.clients.pooled;
         let sending = async {
+            let pooled = self.clients.pooled.client()?;
             match pooled.execute(make(pooled)?).await {
                 Err(error) if self.clients.closed_while_kept(&error) => {
-                    let fresh = self.clients.fresh(self.timeouts)?;
+                    let fresh = self.clients.fresh.client()?;
                     fresh.execute(make(fresh)?).await
                 }
                 sent => sent.inspect(|response| self.clients.remember(response)),
@@ -207,13 +207,6 @@ impl Upstream {
 }
 
 impl Clients {
-    fn fresh(&self, timeouts: Timeouts) -> Result<&Client, reqwest::Error> {
-        match self.fresh.get() {
-            Some(client) => Ok(client),
-            None => client(timeouts.connect_ms, false).map(|client| self.fresh.get_or_init(|| client)),
-        }
-    }
-
     fn remember(&self, response: &Response) {
         if let Some(info) = response.extensions().get::<HttpInfo>() {
             let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,17 +235,39 @@ impl Clients {
     }
 }
 
-/// No redirects, as they could carry a credential elsewhere; no proxy from the environment; bodies as they are.
-pub(crate) fn client(connect_ms: u64, pool: bool) -> reqwest::Result<Client> {
-    let mut tls = gateway_tls::client_config();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .user_agent(concat!("modelswitch/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_millis(connect_ms))
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy();
-    if pool { builder.build() } else { builder.pool_max_idle_per_host(0).build() }
+/// A client that its first request makes, so that no start waits for it.
+#[derive(Debug)]
+pub(crate) struct LazyClient {
+    connect_ms: u64,
+    pool: bool,
+    made: OnceLock<Client>,
+}
+
+impl LazyClient {
+    /// One that may take so long to connect, and that keeps its connections or none.
+    pub(crate) fn new(connect_ms: u64, pool: bool) -> Self {
+        Self { connect_ms, pool, made: OnceLock::new() }
+    }
+
+    pub(crate) fn client(&self) -> reqwest::Result<&Client> {
+        match self.made.get() {
+            Some(client) => Ok(client),
+            None => self.make().map(|client| self.made.get_or_init(|| client)),
+        }
+    }
+
+    /// No redirects, as they could carry a credential elsewhere; no proxy from the environment; bodies as they are.
+    fn make(&self) -> reqwest::Result<Client> {
+        let mut tls = gateway_tls::client_config();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(concat!("modelswitch/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_millis(self.connect_ms))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        if self.pool { builder.build() } else { builder.pool_max_idle_per_host(0).build() }
+    }
 }
 
 fn request(

@@ -4,13 +4,18 @@
 //! one page, and an answer that did not arrive may be asked for again. Nothing here may log or show the secret key, and
 //! nothing that Stripe says in words reaches a client.
 
+use std::sync::Arc;
+
 use gateway_core::{ids::AccountId, payment::CURRENCY};
-use reqwest::{Client, Response, StatusCode, header};
+use reqwest::{Response, StatusCode, header};
 use serde::Deserialize;
 use tokio::time::{Duration, sleep, timeout};
 use url::form_urlencoded::Serializer;
 
-use crate::{client, error::UpstreamError};
+use crate::{
+    client::{self, LazyClient},
+    error::UpstreamError,
+};
 
 /// Where Stripe answers.
 pub const API: &str = "https://api.stripe.com";
@@ -36,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct Stripe {
     url: String,
     attempt: Duration,
-    client: Client,
+    client: Arc<LazyClient>,
 }
 
 /// What is to be paid, and where the customer goes from there.
@@ -70,13 +75,9 @@ struct Failure {
 impl Stripe {
     /// Stripe at this URL, which is [`API`] but in tests. An attempt takes this long at the most, and there may be two, half
     /// a second apart.
-    ///
-    /// # Errors
-    /// The TLS stack can't be set up.
-    pub fn new(url: &str, attempt_ms: u64) -> Result<Self, String> {
-        let client = client::client(CONNECT_MS, true).map_err(|error| client::describe(&error))?;
+    pub fn new(url: &str, attempt_ms: u64) -> Self {
         let url = format!("{}/v1/checkout/sessions", url.trim_end_matches('/'));
-        Ok(Self { url, attempt: Duration::from_millis(attempt_ms), client })
+        Self { url, attempt: Duration::from_millis(attempt_ms), client: Arc::new(LazyClient::new(CONNECT_MS, true)) }
     }
 
     /// Makes a Checkout Session, one for each idempotency key.
@@ -110,10 +111,10 @@ impl Stripe {
     }
 
     async fn ask(&self, secret_key: &str, idempotency_key: &str, form: &str) -> Result<CheckoutSession, Failure> {
-        let request = self.client.post(&self.url).bearer_auth(secret_key);
+        let broken = |error: reqwest::Error| failed(client::describe(&error), true);
+        let request = self.client.client().map_err(broken)?.post(&self.url).bearer_auth(secret_key);
         let request = request.header("stripe-version", VERSION).header("idempotency-key", idempotency_key);
         let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.to_owned());
-        let broken = |error: reqwest::Error| failed(client::describe(&error), true);
         let response = request.send().await.map_err(broken)?;
         let (status, again) = (response.status(), may_ask_again(&response));
         let body = response.bytes().await.map_err(broken)?;
@@ -217,7 +218,7 @@ mod tests {
         let account = AccountId::parse("acct_0123456789ABCDEF").unwrap();
         let (success_url, cancel_url) = ("https://a.example/?x=1&checkout=success", "https://a.example/?x=1");
         let order = CheckoutOrder { account: &account, cents: 2050, success_url, cancel_url };
-        let outcome = Stripe::new(&url, 1_000).unwrap().checkout(KEY, "once", order).await;
+        let outcome = Stripe::new(&url, 1_000).checkout(KEY, "once", order).await;
         (outcome, server.requests())
     }
 

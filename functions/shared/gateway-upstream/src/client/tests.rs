@@ -25,7 +25,7 @@ fn upstream(secrets: &[(&str, &str)]) -> Upstream {
 
 fn upstream_with(credentials: Credentials) -> Upstream {
     let timeouts = Timeouts { connect_ms: 2_000, first_byte_ms: 100, answer_ms: 100, idle_ms: 100 };
-    Upstream::new(timeouts, credentials).unwrap()
+    Upstream::new(timeouts, credentials)
 }
 
 async fn ask(upstream: &Upstream, endpoints: &[Endpoint]) -> Result<String, UpstreamError> {
@@ -113,7 +113,7 @@ async fn many_streams_survive_a_server_that_closes_every_kept_connection() {
     let provider =
         Scripted::script(move |nth| if nth == 0 { Turn::stream(&served, Then::Keep) } else { closes() }).await;
     let timeouts = Timeouts { connect_ms: 5_000, first_byte_ms: 5_000, answer_ms: 5_000, idle_ms: 5_000 };
-    let upstream = Upstream::new(timeouts, Credentials::fixed(Secrets::new())).unwrap();
+    let upstream = Upstream::new(timeouts, Credentials::fixed(Secrets::new()));
     let endpoints = [provider.endpoint.clone()];
     for _ in 0..3 {
         let streams = futures_util::future::join_all((0..32).map(|_| stream(&upstream, &endpoints))).await;

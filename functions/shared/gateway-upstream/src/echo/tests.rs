@@ -17,7 +17,7 @@ use crate::{
 fn upstream() -> (Upstream, Vec<Endpoint>) {
     let mut echo = endpoint("");
     echo.provider.dialect = Dialect::Echo;
-    (Upstream::new(Timeouts::default(), Credentials::fixed(Secrets::new())).unwrap(), vec![echo])
+    (Upstream::new(Timeouts::default(), Credentials::fixed(Secrets::new())), vec![echo])
 }
 
 async fn whole(body: Value) -> Result<Value, UpstreamError> {

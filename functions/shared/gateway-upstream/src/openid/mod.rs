@@ -15,17 +15,17 @@ use gateway_core::{
     moment::UnixMs,
     people::{Email, Secret},
 };
-use reqwest::{Client, RequestBuilder, Url, header, redirect};
+use reqwest::{Client, RequestBuilder, Url, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use self::{id_token::About, provider::Provider};
-use crate::Credentials;
+use crate::{Credentials, client::LazyClient};
 
 /// The name of the client's secret among its credentials.
 const SECRET: &str = "client_secret";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_MS: u64 = 5_000;
 /// People wait for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -89,7 +89,7 @@ pub enum OpenIdError {
 pub struct OpenId {
     settings: Arc<OpenIdSettings>,
     credentials: Credentials,
-    http: Client,
+    http: Arc<LazyClient>,
     /// Held while it is fetched: once at a time.
     known: Arc<Mutex<Option<Arc<Provider>>>>,
 }
@@ -122,8 +122,7 @@ impl OpenId {
         if settings.client_id.is_empty() {
             return Err("the OpenID issuer wants a client id".to_owned());
         }
-        let http = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
-        let http = http.redirect(redirect::Policy::none()).build().map_err(|error| error.to_string())?;
+        let http = Arc::new(LazyClient::new(CONNECT_MS, true));
         Ok(Self { settings: Arc::new(settings), credentials, http, known: Arc::default() })
     }
 
@@ -178,7 +177,7 @@ impl OpenId {
     async fn userinfo(&self, endpoint: &str, access_token: &str, known: &About) -> Result<About, OpenIdError> {
         let url = secure(endpoint).map_err(OpenIdError::Provider)?;
         let failed = |error: reqwest::Error| OpenIdError::Provider(error.to_string());
-        let answer = self.http.get(url).bearer_auth(access_token).send().await.map_err(failed)?;
+        let answer = self.http()?.get(url).timeout(TIMEOUT).bearer_auth(access_token).send().await.map_err(failed)?;
         let about: About = answer.error_for_status().map_err(failed)?.json().await.map_err(failed)?;
         if about.sub == known.sub {
             Ok(about)
@@ -227,7 +226,7 @@ impl OpenId {
     ) -> Result<RequestBuilder, OpenIdError> {
         let url = secure(&provider.token_endpoint).map_err(OpenIdError::Provider)?;
         let client_id = &self.settings.client_id;
-        let mut request = self.http.post(url).header(header::ACCEPT, "application/json");
+        let mut request = self.http()?.post(url).timeout(TIMEOUT).header(header::ACCEPT, "application/json");
         let mut form = Serializer::new(String::new());
         form.extend_pairs(fields);
         match secret {
@@ -242,6 +241,10 @@ impl OpenId {
             }
         }
         Ok(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish()))
+    }
+
+    fn http(&self) -> Result<&Client, OpenIdError> {
+        self.http.client().map_err(|error| OpenIdError::Provider(error.to_string()))
     }
 
     /// What is known of the provider, fetched if it is old.
@@ -263,7 +266,7 @@ impl OpenId {
     }
 
     async fn fetch(&self, at: UnixMs) -> Result<Provider, OpenIdError> {
-        Provider::fetch(&self.http, &self.settings.issuer, at).await
+        Provider::fetch(self.http()?, &self.settings.issuer, at).await
     }
 }
 

@@ -6,7 +6,7 @@ use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{OpenIdError, secure};
+use super::{OpenIdError, TIMEOUT, secure};
 
 /// Fetched again when it is older.
 const MAX_AGE_MS: u64 = 60 * 60 * 1000;
@@ -81,6 +81,6 @@ impl Provider {
 async fn document<T: DeserializeOwned>(http: &Client, address: &str) -> Result<T, OpenIdError> {
     let url = secure(address).map_err(OpenIdError::Provider)?;
     let failed = |error: reqwest::Error| OpenIdError::Provider(error.to_string());
-    let answer = http.get(url).send().await.map_err(failed)?.error_for_status().map_err(failed)?;
+    let answer = http.get(url).timeout(TIMEOUT).send().await.map_err(failed)?.error_for_status().map_err(failed)?;
     answer.json().await.map_err(failed)
 }
