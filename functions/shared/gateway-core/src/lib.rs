@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod catalogue;
+pub mod csv;
 pub mod error;
 pub mod ids;
 pub mod ledger;

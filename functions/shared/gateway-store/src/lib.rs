@@ -33,6 +33,7 @@ mod secrets;
 mod settlement;
 mod tokens;
 mod transaction;
+mod usage;
 
 use std::{fmt, sync::Arc};
 
@@ -55,6 +56,7 @@ pub use rollup::{Rollup, Total, UsageGroup, UsageSums};
 pub use secrets::{PaymentSecrets, PaymentsSecret, Secrets};
 pub use settlement::SettleOutcome;
 pub use tokens::KeyLookup;
+pub use usage::{UsageLine, UsagePage};
 
 /// The tables' names. A function names only those that it reaches.
 #[derive(Debug, Clone, Default)]
