@@ -111,8 +111,14 @@ impl Audited {
     async fn charged(&self) -> RequestId {
         let hold = self.hold().await;
         let metered = Metered { usage: Usage { input: 10, ..Usage::default() }, estimated: false };
-        let served =
-            Served { key: KEY, model: MODEL.to_owned(), provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO };
+        let served = Served {
+            key: KEY,
+            model: MODEL.to_owned(),
+            provider: "lab".to_owned(),
+            metered,
+            unpaid: Nanos::ZERO,
+            duration_ms: None,
+        };
         let _ = self.gateway.store().hold_settle(&hold.1, Nanos(3), served).await.unwrap();
         hold.0
     }
@@ -180,7 +186,14 @@ async fn true_books_agree_whatever_a_killed_process_left() {
     let tables = Tables { accounts: "nowhere".to_owned(), ..Tables::of_stack("modelswitch") };
     let dying = Store::new(audited.client.clone(), tables);
     let metered = Metered { usage: Usage::default(), estimated: false };
-    let served = Served { key: KEY, model: MODEL.to_owned(), provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO };
+    let served = Served {
+        key: KEY,
+        model: MODEL.to_owned(),
+        provider: "lab".to_owned(),
+        metered,
+        unpaid: Nanos::ZERO,
+        duration_ms: None,
+    };
     assert!(dying.hold_settle(&audited.hold().await.1, Nanos(300), served).now_or_never().is_none());
     // Between the sweep's two writes.
     let (expired, _hold) = audited.hold().await;

@@ -40,7 +40,14 @@ async fn abandoned(gateway: &TestGateway, name: u8) -> PlacedHold {
 
 fn served() -> Served {
     let metered = Metered { usage: Usage { input: 10, ..Usage::default() }, estimated: false };
-    Served { key: KEY, model: MODEL.to_owned(), provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO }
+    Served {
+        key: KEY,
+        model: MODEL.to_owned(),
+        provider: "lab".to_owned(),
+        metered,
+        unpaid: Nanos::ZERO,
+        duration_ms: None,
+    }
 }
 
 fn report(items: u64, charged: u64, released: u64) -> Report {

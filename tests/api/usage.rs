@@ -64,8 +64,14 @@ async fn many(gateway: &TestGateway, count: u64) {
         };
         let hold = gateway.store().hold_place(&wanted).await.unwrap().placed(amount).unwrap();
         let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: false };
-        let served =
-            Served { key: KeyId(1), model: MODEL.to_owned(), provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO };
+        let served = Served {
+            key: KeyId(1),
+            model: MODEL.to_owned(),
+            provider: "lab".to_owned(),
+            metered,
+            unpaid: Nanos::ZERO,
+            duration_ms: None,
+        };
         gateway.store().hold_settle(&hold, Nanos(700), served).await.unwrap();
     }
     gateway.clock().advance_ms(count * 1000);

@@ -65,6 +65,7 @@ impl Books {
             provider: "bench".to_owned(),
             metered: Metered { usage: Usage { input: 12, output: 200, ..Usage::default() }, estimated: false },
             unpaid: Nanos::ZERO,
+            duration_ms: None,
         };
         match self {
             Self::Ours(store) => match store.hold_place(&wanted).await {

@@ -113,6 +113,7 @@ impl Books {
                 provider: "bench".to_owned(),
                 metered: Metered { usage: Usage { input: 12, output: 200, ..Usage::default() }, estimated: false },
                 unpaid: Nanos::ZERO,
+                duration_ms: None,
             };
             let began = now();
             store.hold_settle(&hold, Nanos(81_200), served).await.unwrap();

@@ -27,7 +27,7 @@ use crate::{
     books::Books,
     model::Placed,
     possible::placed_of,
-    world::{START, endpoint, metered, new_key, new_token, served},
+    world::{DURATION_MS, START, endpoint, metered, new_key, new_token, served},
 };
 
 pub(crate) const KEY: KeyId = KeyId(1);
@@ -167,7 +167,7 @@ fn a_charge_over_its_hold_extends_it_as_far_as_funds_and_limit_go() {
     on_database(async |database| {
         let bench = Bench::open(database).await;
         let finish = async |hold: PlacedHold, cost| {
-            bench.store.hold_finish(&hold, &endpoint(), Some(metered(Nanos(cost)))).await.unwrap()
+            bench.store.hold_finish(&hold, &endpoint(), Some(metered(Nanos(cost))), DURATION_MS).await.unwrap()
         };
         assert_eq!(finish(bench.hold(KEY, 10, START).await, 70).await, Nanos(70));
         bench.change(KEY, KeyChange { spend_limit: Some(Some(Nanos(100))), ..KeyChange::default() }, START).await;

@@ -13,7 +13,7 @@ use support::on_database;
 use crate::{
     conformance::{Bench, KEY, OTHER},
     model::Placed,
-    world::{START, endpoint, metered},
+    world::{DURATION_MS, START, endpoint, metered},
 };
 
 impl Bench {
@@ -136,7 +136,7 @@ fn an_account_that_owes_holds_nothing_wherever_its_funds_are_until_it_has_paid()
         bench.owes(-250, 300).await;
         // A cost over a hold finds nothing either.
         let metered = Some(metered(Nanos(5_000)));
-        assert_eq!(bench.store.hold_finish(&other, &endpoint(), metered).await.unwrap(), Nanos(100));
+        assert_eq!(bench.store.hold_finish(&other, &endpoint(), metered, DURATION_MS).await.unwrap(), Nanos(100));
         bench.owes(-250, 200).await;
         bench.pay("pi_2", 250).await;
         bench.owes(0, 200).await;

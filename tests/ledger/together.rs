@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     books::Books,
-    world::{START, World, endpoint, metered, new_key, new_token, served},
+    world::{DURATION_MS, START, World, endpoint, metered, new_key, new_token, served},
 };
 
 /// Environments that serve requests.
@@ -134,7 +134,7 @@ async fn request(crowd: &Crowd, environment: &Environment) {
         1 | 2 => store.hold_release(&hold).await,
         3 => {
             // The provider bills more than a request can cost; what is charged of it the entry says.
-            let _ = store.hold_finish(&hold, &endpoint(), Some(metered(cost + amount))).await;
+            let _ = store.hold_finish(&hold, &endpoint(), Some(metered(cost + amount)), DURATION_MS).await;
         }
         _ => {
             let settled = store.hold_settle(&hold, cost, served(key, cost, Nanos::ZERO)).await;

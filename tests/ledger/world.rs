@@ -118,9 +118,19 @@ pub(crate) fn metered(cost: Nanos) -> Metered {
     Metered { usage: Usage { output: cost.0.unsigned_abs(), ..Usage::default() }, estimated: false }
 }
 
+/// What every request took.
+pub(crate) const DURATION_MS: u64 = 1_250;
+
 /// What an entry says of a request that cost `cost`, of which `unpaid` was not charged.
 pub(crate) fn served(key: KeyId, cost: Nanos, unpaid: Nanos) -> Served {
-    Served { key, model: "books/chat".to_owned(), provider: "books".to_owned(), metered: metered(cost), unpaid }
+    Served {
+        key,
+        model: "books/chat".to_owned(),
+        provider: "books".to_owned(),
+        metered: metered(cost),
+        unpaid,
+        duration_ms: Some(DURATION_MS),
+    }
 }
 
 /// The entry that charges `charged` to a hold.
@@ -389,7 +399,8 @@ impl Known {
             }
             Self::Finish(taken, cost) => {
                 let (endpoint, usage) = (endpoint(), Some(metered(cost)));
-                let told = wire.unless_it_crashes(store.hold_finish(&taken.placed, &endpoint, usage)).await;
+                let told =
+                    wire.unless_it_crashes(store.hold_finish(&taken.placed, &endpoint, usage, DURATION_MS)).await;
                 Ran::Finished { taken, cost, outcome: told.and_then(Result::ok) }
             }
             Self::Settle(taken, cost) => {

@@ -51,7 +51,7 @@ fn a_hold_that_can_not_be_extended_is_charged_as_it_is() {
             charged |= call.operation == "PutItem";
             if charged || call.operation != "UpdateItem" { Fate::Done } else { Fate::Refused(Refused::Conflict) }
         });
-        assert_eq!(store.hold_finish(&hold, &endpoint, Some(metered)).await.unwrap(), amount);
+        assert_eq!(store.hold_finish(&hold, &endpoint, Some(metered), 5).await.unwrap(), amount);
         environment.wire.heal();
         let (standing, entries) =
             (store.account_standing(&account).await.unwrap().unwrap(), ledger(store, &account).await);

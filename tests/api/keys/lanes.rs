@@ -46,7 +46,7 @@ async fn placed(gateway: &TestGateway, key: KeyId, amount: Nanos) -> PlacedHold 
 async fn settle(gateway: &TestGateway, key: KeyId, hold: &PlacedHold, cost: Nanos) {
     let metered = Metered { usage: Usage::default(), estimated: false };
     let (model, provider) = ("m".to_owned(), "p".to_owned());
-    let served = Served { key, model, provider, metered, unpaid: Nanos::ZERO };
+    let served = Served { key, model, provider, metered, unpaid: Nanos::ZERO, duration_ms: None };
     gateway.store().hold_settle(hold, cost, served).await.unwrap();
 }
 

@@ -136,7 +136,7 @@ impl Scene {
         let Running { hold, key, model, .. } = running;
         let usage = Usage { input: input - input / 3, cache_read: input / 3, output: input / 2, ..Usage::default() };
         let metered = Metered { usage, estimated: false };
-        let served = Served { key, model, provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO };
+        let served = Served { key, model, provider: "lab".to_owned(), metered, unpaid: Nanos::ZERO, duration_ms: None };
         let cost = Nanos(100_000 + i64::try_from(input).unwrap());
         self.gateway.store().hold_settle(&hold, cost, served).await.unwrap();
     }

@@ -326,6 +326,8 @@ pub struct Served {
     /// What it cost beyond what was charged: nothing, unless a provider billed more than a request can cost and the
     /// account could not pay it.
     pub unpaid: Nanos,
+    /// Milliseconds from the request's arrival to its settlement; none in entries from before it was kept.
+    pub duration_ms: Option<u64>,
 }
 
 #[cfg(test)]

@@ -118,6 +118,11 @@ impl Record {
         self.facts().status = status;
     }
 
+    /// Milliseconds since the request came.
+    pub fn elapsed_ms(&self) -> u64 {
+        self.0.elapsed.ms()
+    }
+
     pub(crate) fn first_byte(&self) {
         let ms = self.0.elapsed.ms();
         self.facts().first_byte_ms.get_or_insert(ms);

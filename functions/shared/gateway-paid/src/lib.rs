@@ -214,7 +214,7 @@ impl Bill {
     pub async fn settle(&self, end: StreamEnd) -> Result<Nanos, StoreError> {
         let metered = self.metered(end).await;
         let Held { store, hold, record, .. } = &self.held;
-        let finished = store.hold_finish(hold, &self.offer.endpoint, metered).await;
+        let finished = store.hold_finish(hold, &self.offer.endpoint, metered, record.elapsed_ms()).await;
         let cost = finished.inspect_err(|_| record.unsettled())?;
         if let Some(metered) = metered {
             record.charged(metered, cost);

@@ -61,6 +61,7 @@ pub(crate) const PROVIDER: &str = "provider";
 pub(crate) const USAGE: &str = "usage";
 pub(crate) const ESTIMATED: &str = "estimated";
 pub(crate) const UNPAID: &str = "unpaid";
+pub(crate) const DURATION: &str = "ms";
 pub(crate) const HOLD: &str = "hold";
 pub(crate) const DESCRIPTION: &str = "description";
 

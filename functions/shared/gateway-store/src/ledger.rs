@@ -13,8 +13,8 @@ use gateway_core::{
 use crate::{
     Store, StoreError,
     attributes::{
-        ACCOUNT, AMOUNT, Attributes, DESCRIPTION, ENTRY, ESTIMATED, HOLD, Item, KEY, KIND, MODEL, PROVIDER, UNPAID,
-        USAGE, flag, nanos, number, text,
+        ACCOUNT, AMOUNT, Attributes, DESCRIPTION, DURATION, ENTRY, ESTIMATED, HOLD, Item, KEY, KIND, MODEL, PROVIDER,
+        UNPAID, USAGE, flag, nanos, number, text,
     },
 };
 
@@ -190,6 +190,9 @@ pub(crate) fn attributes_of(entry: &Entry) -> Attributes {
         if served.unpaid > Nanos::ZERO {
             item.insert(UNPAID.to_owned(), nanos(served.unpaid));
         }
+        if let Some(ms) = served.duration_ms {
+            item.insert(DURATION.to_owned(), number(ms));
+        }
     }
     if let Some(hold) = entry.hold {
         item.insert(HOLD.to_owned(), number(hold));
@@ -209,6 +212,7 @@ pub(crate) fn entry_of(attributes: &Attributes) -> Option<Entry> {
             provider: item.text(PROVIDER)?.to_owned(),
             metered: Metered { usage: usage_of(&item)?, estimated: item.flag(ESTIMATED) },
             unpaid: item.nanos(UNPAID),
+            duration_ms: item.number(DURATION),
         })
     })();
     Some(Entry {
@@ -220,4 +224,37 @@ pub(crate) fn entry_of(attributes: &Attributes) -> Option<Entry> {
         served,
         description: item.text(DESCRIPTION).map(str::to_owned),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::moment::UnixMs;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_back_as_it_was_written_and_without_a_duration_where_none_was_kept() {
+        let usage = Usage { input: 5, cache_read: 3, output: 4, ..Usage::default() };
+        let served = |duration_ms| Served {
+            key: KeyId(1),
+            model: "lab/chat".to_owned(),
+            provider: "lab".to_owned(),
+            metered: Metered { usage, estimated: true },
+            unpaid: Nanos(7),
+            duration_ms,
+        };
+        let entry = |duration_ms| Entry {
+            account: AccountId::from_random([1; 10]),
+            id: RequestId::new(UnixMs(1_795_426_200_000), [1; 10]),
+            kind: EntryKind::Usage,
+            amount: Nanos(-700),
+            hold: Some(600_000_123),
+            served: Some(served(duration_ms)),
+            description: None,
+        };
+        let mut item = attributes_of(&entry(Some(1_250)));
+        assert_eq!(entry_of(&item), Some(entry(Some(1_250))));
+        assert!(item.remove(DURATION).is_some());
+        assert_eq!(entry_of(&item), Some(entry(None)), "as those from before are");
+    }
 }

@@ -394,7 +394,7 @@ mod tests {
             Usage { input: 5, cache_read: 3, cache_write_5m: 2, output: 4, output_audio: 1, ..Usage::default() };
         let metered = Metered { usage, estimated: false };
         let provider = "lab".to_owned();
-        Served { key: KeyId(key), model: model.to_owned(), provider, metered, unpaid: Nanos::ZERO }
+        Served { key: KeyId(key), model: model.to_owned(), provider, metered, unpaid: Nanos::ZERO, duration_ms: None }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum SettleOutcome {
 
 impl Store {
     /// Ends a hold: charges what was metered at the endpoint's prices, or gives all back if nothing was. Returns what was
-    /// charged.
+    /// charged. The entry says that the request took so many milliseconds.
     ///
     /// # Errors
     /// The database did not answer. What was not charged then is released when the hold expires.
@@ -41,6 +41,7 @@ impl Store {
         hold: &PlacedHold,
         endpoint: &Endpoint,
         metered: Option<Metered>,
+        duration_ms: u64,
     ) -> Result<Nanos, StoreError> {
         let Some(metered) = metered else {
             self.hold_release(hold).await;
@@ -50,7 +51,14 @@ impl Store {
         let hold = if cost > hold.hold.amount { &self.hold_covering(hold, cost).await } else { hold };
         let charged = cost.min(hold.hold.amount);
         let (model, provider) = (endpoint.model.id.clone(), endpoint.provider.name.clone());
-        let served = Served { key: hold.lane.key, model, provider, metered, unpaid: cost - charged };
+        let served = Served {
+            key: hold.lane.key,
+            model,
+            provider,
+            metered,
+            unpaid: cost - charged,
+            duration_ms: Some(duration_ms),
+        };
         Ok(match self.hold_settle(hold, charged, served).await? {
             SettleOutcome::Charged | SettleOutcome::AlreadyCharged => charged,
             SettleOutcome::Expired => Nanos::ZERO,

@@ -88,6 +88,9 @@ pub struct UsageLine {
     pub status: &'static str,
     /// When it began.
     pub created_at: UnixMs,
+    /// Milliseconds from its arrival to its settlement, where that is known. No part of the API's lists.
+    #[serde(skip)]
+    pub duration_ms: Option<u64>,
 }
 
 impl UsageLine {
@@ -96,7 +99,7 @@ impl UsageLine {
         "id,created_at,model,provider,key_id,prompt_tokens,completion_tokens,cached_tokens,charged_amount,status\n";
 
     fn of(entry: Entry) -> Option<Self> {
-        let Served { key, model, provider, metered, .. } = entry.served?;
+        let Served { key, model, provider, metered, duration_ms, .. } = entry.served?;
         Some(Self {
             created_at: entry.id.at(),
             id: entry.id,
@@ -108,6 +111,7 @@ impl UsageLine {
             cached_tokens: metered.usage.cache_read,
             charged_amount: -entry.amount,
             status: if metered.estimated { "estimated" } else { "completed" },
+            duration_ms,
         })
     }
 
