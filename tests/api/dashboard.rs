@@ -5,6 +5,7 @@ mod openid;
 mod passwords;
 mod place;
 mod sessions;
+mod usage;
 
 use dashboard::routes::{Access, ROUTES, Route};
 use gateway_core::people::LinkKind;

@@ -51,6 +51,8 @@ enum Body {
         text: &'static str,
         for_ever: bool,
     },
+    /// What is no page, whole or in pieces.
+    File(Response),
 }
 
 impl Answer {
@@ -78,6 +80,12 @@ impl Answer {
     /// A file; `for_ever` if its name is its contents' own.
     pub(crate) fn asset(content_type: &'static str, text: &'static str, for_ever: bool) -> Self {
         Self::of(200, Body::Asset { content_type, text, for_ever })
+    }
+
+    /// A file of the visitor's own, under this name.
+    pub(crate) fn file(response: Response, disposition: &'static str) -> Self {
+        let disposition = HeaderValue::from_static(disposition);
+        Self::of(200, Body::File(response.header(header::CONTENT_DISPOSITION, disposition)))
     }
 
     fn of(status: u16, body: Body) -> Self {
@@ -114,6 +122,7 @@ impl Answer {
                 cache = if for_ever { FOR_EVER } else { NOT_KEPT };
                 Response::bytes(self.status, content_type, text)
             }
+            Body::File(response) => response,
             Body::Elsewhere(target) => {
                 let target = if target.starts_with('/') { site.at(&target) } else { target };
                 // What is no header's value is no address of ours or of the provider's: better the first page.

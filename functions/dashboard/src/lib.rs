@@ -6,6 +6,7 @@
 
 mod answer;
 mod assets;
+mod chart;
 mod cookies;
 mod form;
 mod frame;
@@ -14,6 +15,7 @@ mod passwords;
 pub mod routes;
 mod site;
 mod visit;
+mod written;
 
 use gateway_core::{error::ApiError, people::Role};
 use gateway_lambda::{Request, Response};

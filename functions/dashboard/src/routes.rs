@@ -7,7 +7,7 @@ use http::Method;
 use crate::{
     answer::{Answer, Failure},
     assets,
-    pages::{invitation, link, openid, overview, reset, security, sign_in, sign_out, sign_up},
+    pages::{invitation, link, openid, overview, reset, security, sign_in, sign_out, sign_up, usage},
     visit::Visit,
 };
 
@@ -87,6 +87,13 @@ pub static ROUTES: &[Route] = &[
         path: "/openid/return",
         access: Access::Anyone,
         handler: |v| Box::pin(openid::end(v)),
+    },
+    Route { method: Method::GET, path: "/usage", access: Access::User, handler: |v| Box::pin(usage::show(v)) },
+    Route {
+        method: Method::GET,
+        path: "/usage/requests.csv",
+        access: Access::User,
+        handler: |v| Box::pin(usage::download(v)),
     },
     Route { method: Method::GET, path: "/security", access: Access::User, handler: |v| Box::pin(security::show(v)) },
     Route { method: Method::POST, path: "/security", access: Access::User, handler: |v| Box::pin(security::submit(v)) },

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gateway_core::error::ApiError;
 use gateway_lambda::{Caller, Request, Response};
-use gateway_store::{Filter, UsageLine};
+use gateway_store::Filter;
 use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 
@@ -24,18 +24,7 @@ pub(crate) async fn answer(
     }
     let (app, account) = (app.clone(), caller.account.clone());
     let write = move |sender: mpsc::Sender<Bytes>| async move {
-        let (mut text, mut after) = (UsageLine::CSV_HEADER.to_owned(), None);
-        // A client that is gone needs no more.
-        while sender.send(Bytes::from(std::mem::take(&mut text))).await.is_ok() {
-            let page = app.store.usage_read(&account, &filter, after.as_ref()).await?;
-            text.extend(page.lines.iter().map(UsageLine::csv));
-            after = page.next;
-            if after.is_none() {
-                // Nor does one that goes now.
-                let _ = sender.send(Bytes::from(text)).await;
-                break;
-            }
-        }
+        app.store.usage_csv(&account, &filter, usize::MAX, &sender).await?;
         Ok(())
     };
     let disposition = HeaderValue::from_static("attachment; filename=\"usage.csv\"");

@@ -9,6 +9,7 @@ pub(crate) mod security;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
 pub(crate) mod sign_up;
+pub(crate) mod usage;
 
 use gateway_core::people::{
     Email, LEAST_PASSWORD_CHARS, Link, LinkKind, MOST_PASSWORD_CHARS, Password, PasswordProblem, Secret, Tries,

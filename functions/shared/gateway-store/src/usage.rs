@@ -14,6 +14,7 @@ use gateway_core::{
     money::Nanos,
 };
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use crate::{Filter, Rollup, Store, StoreError, UsageGroup, UsageSums};
 
@@ -59,7 +60,8 @@ impl Filter {
         self.from.as_ref().is_none_or(|from| from <= id) && self.to.as_ref().is_none_or(|to| id <= to)
     }
 
-    fn takes(&self, group: &UsageGroup) -> bool {
+    /// Whether it asks for requests of this model and key.
+    pub fn takes(&self, group: &UsageGroup) -> bool {
         self.model.as_ref().is_none_or(|model| *model == group.model) && self.key.is_none_or(|key| key == group.key)
     }
 }
@@ -153,17 +155,29 @@ impl Store {
         Ok(UsagePage { lines: page.entries.into_iter().filter_map(UsageLine::of).collect(), next: page.next })
     }
 
-    /// The next of all requests that pass the filter: as many as are read well at a time.
+    /// Sends the requests that pass the filter as a CSV file, in pieces: all of them, or those that `most_bytes` have been
+    /// sent with. Whether it was all. That nobody takes a piece ends it.
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn usage_read(
+    pub async fn usage_csv<P: From<String>>(
         &self,
         account: &AccountId,
         filter: &Filter,
-        after: Option<&RequestId>,
-    ) -> Result<UsagePage, StoreError> {
-        self.usage_page(account, filter, after, 0, ENTRIES_PER_READ).await
+        most_bytes: usize,
+        pieces: &mpsc::Sender<P>,
+    ) -> Result<bool, StoreError> {
+        let (mut text, mut after, mut sent) = (UsageLine::CSV_HEADER.to_owned(), None, 0);
+        loop {
+            let page = self.usage_page(account, filter, after.as_ref(), 0, ENTRIES_PER_READ).await?;
+            text.extend(page.lines.iter().map(UsageLine::csv));
+            after = page.next;
+            sent += text.len();
+            let taken = pieces.send(std::mem::take(&mut text).into()).await.is_ok();
+            if !taken || after.is_none() || sent >= most_bytes {
+                return Ok(after.is_none());
+            }
+        }
     }
 
     /// What the requests that pass the filter used, by day, key and model.
