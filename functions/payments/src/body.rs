@@ -1,19 +1,17 @@
 //! The body of a `POST /api/payments`.
 
-use gateway_core::{error::ApiError, money::Nanos};
+use gateway_core::{
+    error::ApiError,
+    money::Nanos,
+    payment::{CHECKOUT_MARK, LEAST_TOP_UP, MOST_TOP_UP, top_up_cents},
+};
 use gateway_lambda::{Fields, Request};
 use url::Url;
 
-/// Of less, Stripe's fee (30 cents and 2.9 %) would be more than a third.
-const LEAST: Nanos = Nanos::usd(1);
-/// A slip of the keyboard, or a billing key that was stolen, asks for no more at a time; and cards are good for as much.
-const MOST: Nanos = Nanos::usd(10_000);
 /// Browsers and proxies carry URLs of that length.
 const MOST_URL_BYTES: usize = 2_048;
 /// The hosts that need no TLS: the customer's own machine.
 const LOCAL: [&str; 2] = ["127.0.0.1", "localhost"];
-/// What tells the page that the customer comes back to how it went. What was paid, the account's balance tells.
-const MARK: &str = "checkout";
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -25,10 +23,10 @@ pub(crate) struct Body {
 
 pub(crate) fn read(request: &Request) -> Result<Body, ApiError> {
     let fields = Fields::of(request, &["amount", "return_url"])?;
-    let what = format!("an amount in USD from {LEAST} to {MOST}, such as 25 or \"25.00\"");
+    let what = format!("an amount in USD from {LEAST_TOP_UP} to {MOST_TOP_UP}, such as 25 or \"25.00\"");
     let amount = fields.value::<Nanos>("amount", &what)?.ok_or_else(|| ApiError::missing("amount"))?;
-    let cents = amount.whole_cents().filter(|_| (LEAST..=MOST).contains(&amount));
-    let cents = cents.ok_or_else(|| ApiError::invalid("amount", format!("'amount' must be {what}, in whole cents")))?;
+    let cents = top_up_cents(amount)
+        .ok_or_else(|| ApiError::invalid("amount", format!("'amount' must be {what}, in whole cents")))?;
     let url: String = fields.value("return_url", "a URL")?.ok_or_else(|| ApiError::missing("return_url"))?;
     let url = checked(&url).map_err(|why| ApiError::invalid("return_url", format!("'return_url' {why}")))?;
     Ok(Body { cents, success_url: marked(&url, "success"), cancel_url: marked(&url, "cancelled") })
@@ -61,8 +59,8 @@ fn checked(text: &str) -> Result<Url, String> {
 /// The same URL with the mark, which one that is there already gives way to.
 fn marked(url: &Url, how: &str) -> String {
     let own = url.query().filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&'));
-    let own = own.filter(|pair| pair.split('=').next() != Some(MARK));
-    let query: Vec<_> = own.map(str::to_owned).chain([format!("{MARK}={how}")]).collect();
+    let own = own.filter(|pair| pair.split('=').next() != Some(CHECKOUT_MARK));
+    let query: Vec<_> = own.map(str::to_owned).chain([format!("{CHECKOUT_MARK}={how}")]).collect();
     let mut marked = url.clone();
     marked.set_query(Some(&query.join("&")));
     marked.into()

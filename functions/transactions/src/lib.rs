@@ -3,9 +3,7 @@
 use gateway_core::{
     error::ApiError,
     ids::RequestId,
-    ledger::{Entry, EntryKind},
-    moment::UnixMs,
-    money::Nanos,
+    transaction::{SHOWN, Transaction},
 };
 use gateway_lambda::{Request, Response};
 use gateway_store::{Filter, Store};
@@ -18,38 +16,11 @@ pub struct App {
     pub store: Store,
 }
 
-/// What an account sees of its ledger: not the entries that only keep late settlements out.
-const SHOWN: [EntryKind; 4] = [EntryKind::Usage, EntryKind::Payment, EntryKind::Refund, EntryKind::Adjustment];
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Transactions {
     transactions: Vec<Transaction>,
     next_cursor: Option<RequestId>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Transaction {
-    id: RequestId,
-    amount: Nanos,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    description: String,
-    created_at: UnixMs,
-}
-
-impl From<Entry> for Transaction {
-    fn from(entry: Entry) -> Self {
-        let served = entry.served.map(|served| format!("{} (key {})", served.model, served.key));
-        Self {
-            created_at: entry.id.at(),
-            id: entry.id,
-            amount: entry.amount,
-            kind: entry.kind.name(),
-            description: entry.description.or(served).unwrap_or_default(),
-        }
-    }
 }
 
 /// GET /api/transactions

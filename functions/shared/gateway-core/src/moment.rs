@@ -35,6 +35,12 @@ impl UnixMs {
     pub fn day(self) -> String {
         self.utc().date().to_string()
     }
+
+    /// The minute for people, `2026-11-23 09:30 UTC`.
+    pub fn minute(self) -> String {
+        let utc = self.utc();
+        format!("{} {:02}:{:02} UTC", utc.date(), utc.hour(), utc.minute())
+    }
 }
 
 impl fmt::Display for UnixMs {
@@ -103,6 +109,7 @@ mod tests {
         assert_eq!(at("2026-11-23T09:30:00.5Z").to_string(), "2026-11-23T09:30:00.500Z");
         assert_eq!(at("2026-11-23T09:30:00+02:00").to_string(), "2026-11-23T07:30:00.000Z");
         assert_eq!(at("2026-11-23").to_string(), "2026-11-23T00:00:00.000Z");
+        assert_eq!(at("2026-11-23T09:05:59.999Z").minute(), "2026-11-23 09:05 UTC");
         for wrong in ["", "tomorrow", "2026-13-01", "1969-12-31", "2026-11-23T25:00:00Z"] {
             assert_eq!(UnixMs::parse_rfc3339(wrong), None, "{wrong}");
         }

@@ -12,7 +12,9 @@
 //! A dispute is an adjustment because it is one in Stripe's own books, and may end either way. Stripe sends an event more
 //! than once and in any order, and sometimes two events of the same thing: that each is booked once is the store's part.
 
+mod description;
 pub mod signature;
+mod top_up;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,6 +24,9 @@ use crate::{
     moment::UnixMs,
     money::Nanos,
 };
+
+pub use description::Described;
+pub use top_up::{CHECKOUT_MARK, LEAST_TOP_UP, MOST_TOP_UP, top_up_cents};
 
 /// The only currency of the books, as Stripe writes it.
 pub const CURRENCY: &str = "usd";
@@ -79,19 +84,6 @@ pub enum Change {
         /// How much.
         amount: Nanos,
     },
-}
-
-impl Booking {
-    /// Words for people.
-    pub fn description(&self) -> String {
-        let payment = &self.payment;
-        match &self.change {
-            Change::Paid { .. } => format!("Payment {payment}"),
-            Change::Refunded { .. } => format!("Refund of payment {payment}"),
-            Change::Withdrawn { dispute, .. } => format!("Dispute {dispute} of payment {payment}: withdrawn"),
-            Change::Reinstated { dispute, .. } => format!("Dispute {dispute} of payment {payment}: reinstated"),
-        }
-    }
 }
 
 /// An event of Stripe's.
