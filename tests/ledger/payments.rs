@@ -62,7 +62,8 @@ fn a_payment_is_credited_once_however_often_and_by_whatever_event_it_comes() {
         assert_eq!(bench.pay("pi_2", 70).await, Booked::Now);
         assert_eq!((bench.funds().await, bench.amounts(EntryKind::Payment).await), ((1_140, 0), vec![70, 70, 1_000]));
         let account = bench.account.clone();
-        let known = Payment { account, paid: Nanos(70), refunded: Nanos::ZERO };
+        let (withdrawn, reinstated) = (Vec::new(), Vec::new());
+        let known = Payment { account, paid: Nanos(70), refunded: Nanos::ZERO, withdrawn, reinstated };
         assert_eq!(bench.store.payment("pi_1").await.unwrap(), Some(known));
         let nobody = Change::Paid { account: AccountId::from_random([7; 10]), amount: Nanos(70) };
         assert_eq!(bench.book("pi_3", nobody).await, Booked::NoAccount);

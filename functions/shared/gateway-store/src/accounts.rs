@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use gateway_core::{
     ids::{AccountId, RequestId},
     ledger::{Entry, EntryKind},
+    low_balance::LowBalance,
     moment::UnixMs,
     money::Nanos,
 };
@@ -11,11 +12,12 @@ use gateway_core::{
 use crate::{
     Store, StoreError,
     attributes::{
-        ACCOUNT, ACCOUNT_ITEM, Attributes, BALANCE, CREATED, ENTRY, ITEM, Item, LAST_KEY, NAME, PAID_IN, nanos, number,
-        text,
+        ACCOUNT, ACCOUNT_ITEM, Attributes, BALANCE, CREATED, ENTRY, ITEM, Item, LAST_KEY, LOW_TOLD, NAME, PAID_IN,
+        nanos, number, text,
     },
     key_record::{KEY_ITEMS, KeyRecord},
     ledger::attributes_of,
+    low_balance::low_balance_of,
     random,
     transaction::built,
 };
@@ -35,6 +37,10 @@ pub struct Account {
     pub paid_in: Nanos,
     /// The number of the newest key; 0 before the first.
     pub last_key: u32,
+    /// What it wants to be told of a low balance.
+    pub low_balance: Option<LowBalance>,
+    /// Whether it was told that its balance is low, and not yet that it is not.
+    pub low_balance_told: bool,
 }
 
 impl Account {
@@ -47,6 +53,8 @@ impl Account {
             balance: Nanos::ZERO,
             paid_in: Nanos::ZERO,
             last_key: 0,
+            low_balance: None,
+            low_balance_told: false,
         })
     }
 
@@ -94,6 +102,11 @@ impl Standing {
     /// All that is not charged yet: available and held.
     pub fn balance(&self) -> Nanos {
         self.available() + self.held()
+    }
+
+    /// What the account wants to be told now: that its balance is low.
+    pub fn low_balance(&self) -> Option<&LowBalance> {
+        self.account.low_balance.as_ref().filter(|low| low.is_low(self.balance()))
     }
 }
 
@@ -234,5 +247,7 @@ pub(crate) fn account_of(attributes: &Attributes) -> Option<Account> {
         balance: item.nanos(BALANCE),
         paid_in: item.nanos(PAID_IN),
         last_key: item.number(LAST_KEY)?,
+        low_balance: low_balance_of(&item),
+        low_balance_told: item.flag(LOW_TOLD),
     })
 }

@@ -19,6 +19,10 @@ pub(crate) const PAID_IN: &str = "paid_in";
 pub(crate) const LAST_KEY: &str = "last_key";
 pub(crate) const NAME: &str = "name";
 pub(crate) const CREATED: &str = "created";
+pub(crate) const LOW_THRESHOLD: &str = "low";
+pub(crate) const LOW_EMAIL: &str = "low_email";
+pub(crate) const LOW_TOLD: &str = "low_told";
+pub(crate) const LOW_TOLD_AT: &str = "low_told_at";
 
 /// A key's item and its attributes.
 pub(crate) const TYPE: &str = "type";

@@ -86,7 +86,10 @@ impl Store {
     }
 
     /// The entry with this id.
-    pub(crate) async fn ledger_entry(&self, account: &AccountId, id: &RequestId) -> Result<Option<Entry>, StoreError> {
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn ledger_entry(&self, account: &AccountId, id: &RequestId) -> Result<Option<Entry>, StoreError> {
         let found = self.client.get_item().table_name(&self.tables.ledger).consistent_read(true);
         let found = found.key(ACCOUNT, text(account.as_str())).key(ENTRY, text(id.as_str())).send().await;
         let found = found.map_err(|error| StoreError::of("ledger_entry", error))?;

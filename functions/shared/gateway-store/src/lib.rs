@@ -23,6 +23,7 @@ mod key_record;
 mod keys;
 mod lanes;
 mod ledger;
+mod low_balance;
 mod payments;
 mod people;
 mod refill;

@@ -35,6 +35,10 @@ pub struct Payment {
     pub paid: Nanos,
     /// What of it has gone back to the card, in all.
     pub refunded: Nanos,
+    /// The disputes in which a bank took it.
+    pub withdrawn: Vec<String>,
+    /// Those of them in which it came back.
+    pub reinstated: Vec<String>,
 }
 
 /// How booking ended.
@@ -62,7 +66,9 @@ impl Store {
         let item = Item(&item);
         let account = item.text(PAYER).and_then(AccountId::parse);
         let account = account.ok_or_else(|| StoreError::new("payment", "a payment is not readable"))?;
-        Ok(Some(Payment { account, paid: item.nanos(PAID), refunded: item.nanos(REFUNDED) }))
+        let disputes = |moved: &str| item.texts(moved).unwrap_or_default().to_vec();
+        let (withdrawn, reinstated) = (disputes(WITHDRAWN), disputes(REINSTATED));
+        Ok(Some(Payment { account, paid: item.nanos(PAID), refunded: item.nanos(REFUNDED), withdrawn, reinstated }))
     }
 
     /// Books what happened to a payment, once.
