@@ -22,8 +22,12 @@ const VARIABLES: [(&str, &str); 8] = [
 ];
 
 /// A variable that is a parameter of the stack.
-const SETTINGS: [(&str, &str); 3] =
-    [("SIGN_UP", "SignUp"), ("OPENID_ISSUER", "OpenIdIssuer"), ("OPENID_CLIENT_ID", "OpenIdClientId")];
+const SETTINGS: [(&str, &str); 4] = [
+    ("EMAIL_SENDER", "EmailSender"),
+    ("SIGN_UP", "SignUp"),
+    ("OPENID_ISSUER", "OpenIdIssuer"),
+    ("OPENID_CLIENT_ID", "OpenIdClientId"),
+];
 
 /// The variables that the code under `folder` reads.
 fn read(folder: &str) -> BTreeSet<String> {

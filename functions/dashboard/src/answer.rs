@@ -46,6 +46,8 @@ enum Body {
     Page(String),
     /// A path behind `/dashboard`, or a whole address.
     Elsewhere(String),
+    /// What is no page, whole or in pieces.
+    File(Response),
     Asset {
         content_type: &'static str,
         text: &'static str,
@@ -65,6 +67,12 @@ impl Answer {
     pub(crate) fn page_with(status: u16, template: &impl Template) -> Result<Self, Failure> {
         let text = template.render().map_err(|error| ApiError::internal(format!("a page does not render: {error}")))?;
         Ok(Self::of(status, Body::Page(text)))
+    }
+
+    /// A file of the visitor's own, under this name.
+    pub(crate) fn file(response: Response, disposition: &'static str) -> Self {
+        let disposition = HeaderValue::from_static(disposition);
+        Self::of(200, Body::File(response.header(header::CONTENT_DISPOSITION, disposition)))
     }
 
     /// On to another page of ours, `/security?notice=password`, by GET.
@@ -108,7 +116,8 @@ impl Answer {
         self
     }
 
-    fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+    /// The same with one more header.
+    pub(crate) fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
         self.more.extend(value.try_into().ok().map(|value| (name, value)));
         self
     }
@@ -118,6 +127,7 @@ impl Answer {
         let mut cache = NOT_KEPT;
         let mut response = match self.body {
             Body::Page(text) => Response::bytes(self.status, HTML, text),
+            Body::File(response) => response,
             Body::Asset { content_type, text, for_ever } => {
                 cache = if for_ever { FOR_EVER } else { NOT_KEPT };
                 Response::bytes(self.status, content_type, text)
@@ -235,12 +245,6 @@ impl Failure {
                 (405, "That does not work here", "This address is not for that. Go back, and use the form there.".into())
             }
             Self::SignedOut => (401, "You are signed out", "Sign in and do it again. Nothing was changed.".into()),
-            Self::NotOwner => (
-                403,
-                "That is for the account's owners",
-                "Nothing was changed. What concerns money an owner of this account has to do; your operator can make you one."
-                    .into(),
-            ),
             Self::Forged => (
                 403,
                 "That did not come from our page",
@@ -248,6 +252,9 @@ impl Failure {
                  been opened after you last signed in or out."
                     .into(),
             ),
+            Self::NotOwner => {
+                (403, "Only an owner may do that", "Nothing was changed. Ask an owner of the account to do it.".into())
+            }
             Self::Unreadable => (400, "The form can't be read", "Nothing was changed. Open the page again.".into()),
             Self::TooMany(until) => {
                 let (minutes, time) = (seconds_until(*until, visit).div_ceil(60), until.to_string());

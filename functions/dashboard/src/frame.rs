@@ -1,6 +1,7 @@
 //! What stands around every page: title, navigation, who is signed in.
 
-use gateway_core::people::User;
+use gateway_core::{money::Nanos, people::User};
+use gateway_store::Standing;
 
 use crate::site::Site;
 
@@ -22,6 +23,18 @@ pub(crate) struct Entry {
     pub(crate) here: bool,
 }
 
+/// A balance that is below what the account wants to be told of.
+pub(crate) struct Low {
+    pub(crate) balance: Nanos,
+    pub(crate) threshold: Nanos,
+}
+
+impl Low {
+    pub(crate) fn of(standing: &Standing) -> Option<Self> {
+        standing.low_balance().map(|low| Self { balance: standing.balance(), threshold: low.threshold })
+    }
+}
+
 /// What `frame.html` shows around a page.
 pub(crate) struct Frame<'a> {
     /// The page's title.
@@ -30,6 +43,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) user: Option<&'a User>,
     /// The token that every form of the page carries.
     pub(crate) csrf: String,
+    /// The balance, while it is low.
+    pub(crate) low_balance: Option<Low>,
     pub(crate) css: String,
     pub(crate) htmx: String,
     site: &'a Site,
@@ -37,10 +52,17 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) fn new(site: &'a Site, title: &'a str, here: &'a str, user: Option<&'a User>, csrf: String) -> Self {
+    pub(crate) fn new(
+        site: &'a Site,
+        title: &'a str,
+        here: &'a str,
+        user: Option<&'a User>,
+        csrf: String,
+        low_balance: Option<Low>,
+    ) -> Self {
         let asset = |name: &str| site.at(&format!("/assets/{name}"));
         let (css, htmx) = (asset(crate::assets::css()), asset(crate::assets::htmx()));
-        Self { title, user, csrf, css, htmx, site, here }
+        Self { title, user, csrf, low_balance, css, htmx, site, here }
     }
 
     /// The path of a page: `{{ frame.at("/security") }}`.

@@ -45,6 +45,8 @@ pub struct App {
     pub payment_secrets: PaymentSecrets,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// Whether emails are sent; otherwise only a banner tells of a low balance.
+    pub emails: bool,
     /// Whether anybody may make an account.
     pub sign_up: bool,
     /// Where people may sign in without a password of ours.

@@ -21,6 +21,7 @@ async fn main() -> Result<(), StartError> {
         ..Tables::default()
     };
     let sign_up = gateway_lambda::required("SIGN_UP")? == "true";
+    let emails = gateway_lambda::environment("EMAIL_SENDER").is_some();
     let secret = gateway_lambda::required("OPENID_SECRET")?;
     let payment_secrets = gateway_lambda::required("PAYMENTS_SECRET")?;
     let (store, credentials, payment_secrets) =
@@ -38,7 +39,7 @@ async fn main() -> Result<(), StartError> {
     let warm_up = WarmUp::of(async move { warm.catalogue(Clock::system().now()).await });
     let stripe = Stripe::new(API, ATTEMPT_MS);
     let passwords = Passwords::default();
-    let app = App { store, configuration, stripe, payment_secrets, passwords, sign_up, openid };
+    let app = App { store, configuration, stripe, payment_secrets, passwords, emails, sign_up, openid };
     gateway_lambda::run_buffered("dashboard", warm_up, move |request| {
         let app = app.clone();
         async move { dashboard::handle(&app, request).await }

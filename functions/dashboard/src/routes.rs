@@ -7,7 +7,10 @@ use http::Method;
 use crate::{
     answer::{Answer, Failure},
     assets,
-    pages::{invitation, link, openid, overview, reset, security, sign_in, sign_out, sign_up, usage},
+    pages::{
+        billing, invitation, link, openid, overview, receipt, reset, security, sign_in, sign_out, sign_up, top_up,
+        transactions, usage,
+    },
     visit::Visit,
 };
 
@@ -87,6 +90,26 @@ pub static ROUTES: &[Route] = &[
         path: "/openid/return",
         access: Access::Anyone,
         handler: |v| Box::pin(openid::end(v)),
+    },
+    Route { method: Method::GET, path: "/billing", access: Access::User, handler: |v| Box::pin(billing::show(v)) },
+    Route { method: Method::POST, path: "/billing", access: Access::Owner, handler: |v| Box::pin(billing::submit(v)) },
+    Route {
+        method: Method::POST,
+        path: "/billing/top-up",
+        access: Access::Owner,
+        handler: |v| Box::pin(top_up::submit(v)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/billing/transactions.csv",
+        access: Access::User,
+        handler: |v| Box::pin(transactions::show(v)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/billing/receipts/{entry}",
+        access: Access::User,
+        handler: |v| Box::pin(receipt::show(v)),
     },
     Route { method: Method::GET, path: "/usage", access: Access::User, handler: |v| Box::pin(usage::show(v)) },
     Route {

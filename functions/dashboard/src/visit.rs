@@ -1,16 +1,19 @@
 //! One request, as a page sees it: who is signed in, the form, the place.
 
 use form_urlencoded::byte_serialize;
-use gateway_core::people::{Secret, User};
+use gateway_core::{
+    error::ApiError,
+    people::{Role, Secret, User},
+};
 use gateway_lambda::Request;
-use gateway_store::{SignedIn, random};
+use gateway_store::{SignedIn, Standing, random};
 
 use crate::{
     App,
     answer::{Answer, Failure},
     cookies::Cookie,
     form::Form,
-    frame::Frame,
+    frame::{Frame, Low},
     site::{Site, own_path},
 };
 
@@ -27,6 +30,8 @@ pub(crate) struct Visit<'a> {
     /// The form, once it is known to be ours.
     pub(crate) form: Form,
     signed_in: Option<SignedIn>,
+    /// How the account of who is signed in stands.
+    standing: Option<Standing>,
     /// The session's secret, or the visitor's; none where no page with a form is answered.
     secret: Option<Secret>,
     cookies: Vec<(Cookie, Option<String>)>,
@@ -38,7 +43,9 @@ impl<'a> Visit<'a> {
         let mut visit = Self::of_stranger(app, request, site);
         if let Some(secret) = Cookie::Session.secret(site, &request.headers) {
             visit.signed_in = app.store.session(&secret, request.at).await?;
-            if visit.signed_in.is_some() {
+            if let Some(signed_in) = &visit.signed_in {
+                // Every page says so when the balance is low.
+                visit.standing = app.store.account_standing(&signed_in.user.account).await?;
                 visit.secret = Some(secret);
                 return Ok(visit);
             }
@@ -58,7 +65,7 @@ impl<'a> Visit<'a> {
     /// A visit of nobody, who gets no form.
     pub(crate) fn of_stranger(app: &'a App, request: &'a Request, site: &'a Site) -> Self {
         let (parameter, form) = (String::new(), Form::default());
-        Self { app, request, site, parameter, form, signed_in: None, secret: None, cookies: Vec::new() }
+        Self { app, request, site, parameter, form, signed_in: None, standing: None, secret: None, cookies: Vec::new() }
     }
 
     /// What the browser has to be told about its cookies.
@@ -69,6 +76,18 @@ impl<'a> Visit<'a> {
     /// Who is signed in.
     pub(crate) fn signed_in(&self) -> Result<&SignedIn, Failure> {
         self.signed_in.as_ref().ok_or(Failure::SignedOut)
+    }
+
+    /// The account of who is signed in.
+    pub(crate) fn standing(&self) -> Result<&Standing, Failure> {
+        self.signed_in()?;
+        let missing = || ApiError::internal("the user's account does not exist").into();
+        self.standing.as_ref().ok_or_else(missing)
+    }
+
+    /// Whether who is signed in may do what concerns money.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.guest().is_some_and(|user| user.role == Role::Owner)
     }
 
     /// The user who is signed in, if anybody is.
@@ -103,7 +122,8 @@ impl<'a> Visit<'a> {
         // Without a random source the token is written as it is, which is no secret of a page that nobody compresses.
         let token = |secret: &Secret| secret.derive(CSRF).masked(random().unwrap_or_default());
         let csrf = self.secret.as_ref().map(token).unwrap_or_default();
-        Frame::new(self.site, title, here, self.guest(), csrf)
+        let low_balance = self.standing.as_ref().and_then(Low::of);
+        Frame::new(self.site, title, here, self.guest(), csrf, low_balance)
     }
 
     /// The page to go on to after signing in, as the query or the form names it.

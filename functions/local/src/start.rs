@@ -61,6 +61,8 @@ pub struct Options {
     pub template: Option<PathBuf>,
     /// What the first account may spend.
     pub free_credit: Nanos,
+    /// Whether the dashboard says that emails are sent. The local gateway sends none: its log says that it would.
+    pub emails: bool,
     /// Whether anybody may make an account in the dashboard.
     pub sign_up: bool,
     /// Where people may sign in to the dashboard, and our secret there, if we have one.
@@ -88,6 +90,7 @@ impl Default for Options {
             clock: Clock::system(),
             template: None,
             free_credit: Nanos::usd(5),
+            emails: false,
             sign_up: false,
             openid: None,
             rollup_pause: Some(ROLLUP_PAUSE),
@@ -181,6 +184,7 @@ impl Gateway {
             stripe: stripe.clone(),
             payment_secrets: payment_secrets.clone(),
             passwords: dashboard::Passwords::default(),
+            emails: options.emails,
             sign_up: options.sign_up,
             openid: options.openid.map(openid).transpose().map_err(StartError::Other)?,
         };

@@ -1,19 +1,31 @@
 //! The pages: each file is one, and is called as its path and its template are.
 
+pub(crate) mod billing;
 pub(crate) mod invitation;
 pub(crate) mod link;
 pub(crate) mod openid;
 pub(crate) mod overview;
+pub(crate) mod receipt;
 pub(crate) mod reset;
 pub(crate) mod security;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
 pub(crate) mod sign_up;
+pub(crate) mod top_up;
+pub(crate) mod transactions;
 pub(crate) mod usage;
 
-use gateway_core::people::{
-    Email, LEAST_PASSWORD_CHARS, Link, LinkKind, MOST_PASSWORD_CHARS, Password, PasswordProblem, Secret, Tries,
+use std::collections::BTreeMap;
+
+use gateway_core::{
+    ids::RequestId,
+    ledger::EntryKind,
+    moment::{Reset, UnixMs},
+    people::{
+        Email, LEAST_PASSWORD_CHARS, Link, LinkKind, MOST_PASSWORD_CHARS, Password, PasswordProblem, Secret, Tries,
+    },
 };
+use gateway_store::{Filter, UsageGroup, UsageSums};
 
 use crate::{answer::Failure, visit::Visit};
 
@@ -27,6 +39,14 @@ fn new_password(visit: &Visit<'_>, email: &Email) -> Result<Password, String> {
         PasswordProblem::TooLong => format!("Take a password of at most {MOST_PASSWORD_CHARS} characters."),
         PasswordProblem::Guessable => "Too many people use that password. Take another one.".to_owned(),
     })
+}
+
+/// What the account used since the month began, UTC.
+async fn used_this_month(visit: &Visit<'_>) -> Result<BTreeMap<UsageGroup, UsageSums>, Failure> {
+    let first = UnixMs::parse_rfc3339(&Reset::Monthly.period(visit.request.at)).unwrap_or_default();
+    let from = Some(RequestId::first_at(first));
+    let filter = Filter { kinds: vec![EntryKind::Usage], from, ..Filter::default() };
+    Ok(visit.app.store.usage_sums(&visit.standing()?.account.id, &filter).await?)
 }
 
 /// The link that the path's secret is for, if it is good.

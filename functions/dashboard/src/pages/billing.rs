@@ -1,0 +1,153 @@
+//! `/dashboard/billing`: the account's money, when to be told that it is low, and all that changed it.
+
+use askama::Template;
+use gateway_core::{
+    ids::RequestId,
+    low_balance::{LowBalance, LowBalanceProblem, MOST_THRESHOLD},
+    money::Nanos,
+    payment::{CHECKOUT_MARK, LEAST_TOP_UP, MOST_TOP_UP},
+    transaction::{SHOWN, Transaction},
+};
+use gateway_store::{Filter, random};
+
+use super::{UNPROCESSABLE, receipt, used_this_month};
+use crate::{
+    answer::{Answer, Failure},
+    frame::Frame,
+    visit::Visit,
+};
+
+const PER_PAGE: usize = 25;
+
+/// The fields of the page's two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Amount,
+    Threshold,
+    Email,
+}
+
+/// What is wrong with a field, or with none of them.
+pub(super) type Problem<'a> = (Option<Field>, &'a str);
+
+#[derive(Template)]
+#[template(path = "billing.html")]
+pub(super) struct Billing<'a> {
+    frame: Frame<'a>,
+    balance: Nanos,
+    available: Nanos,
+    held: Nanos,
+    spent: Nanos,
+    notice: Option<&'static str>,
+    problem: Option<&'a str>,
+    wrong: Option<Field>,
+    is_owner: bool,
+    takes_payments: bool,
+    emails: bool,
+    amount: &'a str,
+    least: Nanos,
+    most: Nanos,
+    /// What a form that is sent twice is known by.
+    once: String,
+    threshold: String,
+    email: String,
+    transactions: Vec<Transaction>,
+    older: Option<RequestId>,
+    is_first: bool,
+}
+
+impl Billing<'_> {
+    fn is_wrong(&self, field: Field) -> bool {
+        self.wrong == Some(field)
+    }
+}
+
+/// The page, perhaps with what is wrong with a form.
+pub(super) async fn page<'a>(visit: &'a Visit<'_>, problem: Option<Problem<'a>>) -> Result<Billing<'a>, Failure> {
+    let standing = visit.standing()?;
+    let account = &standing.account.id;
+    let cursor =
+        visit.request.query("cursor").map(|text| RequestId::parse(text).ok_or(Failure::NotFound)).transpose()?;
+    let filter = Filter { kinds: SHOWN.to_vec(), ..Filter::default() };
+    let (ledger, used, secrets) = tokio::join!(
+        visit.app.store.ledger_page(account, &filter, cursor.as_ref(), 0, PER_PAGE),
+        used_this_month(visit),
+        visit.app.payment_secrets.current(visit.request.at),
+    );
+    let (ledger, wrong) = (ledger?, problem.and_then(|(field, _)| field));
+    let typed = |field: &str| visit.form.text(field).to_owned();
+    let low = standing.account.low_balance.as_ref();
+    let (threshold, email) = match wrong {
+        Some(Field::Threshold | Field::Email) => (typed("threshold"), typed("email")),
+        _ => (
+            low.map(|low| low.threshold.to_string()).unwrap_or_default(),
+            low.and_then(|low| low.email.as_ref()).map(ToString::to_string).unwrap_or_default(),
+        ),
+    };
+    Ok(Billing {
+        frame: visit.frame("Billing", "/billing"),
+        balance: standing.balance(),
+        available: standing.available(),
+        held: standing.held(),
+        spent: used?.values().map(|sums| sums.spent).sum(),
+        notice: notice(visit),
+        problem: problem.map(|(_, text)| text),
+        wrong,
+        is_owner: visit.is_owner(),
+        takes_payments: secrets?.secret_key().is_ok(),
+        emails: visit.app.emails,
+        amount: visit.form.text("amount"),
+        least: LEAST_TOP_UP,
+        most: MOST_TOP_UP,
+        once: format!("{:032x}", u128::from_be_bytes(random()?)),
+        threshold,
+        email,
+        transactions: ledger.entries.into_iter().map(Transaction::from).collect(),
+        older: ledger.next,
+        is_first: cursor.is_none(),
+    })
+}
+
+fn notice(visit: &Visit<'_>) -> Option<&'static str> {
+    match (visit.request.query(CHECKOUT_MARK), visit.request.query("notice")) {
+        (Some("success"), _) => Some(
+            "Thank you. The money is added to your balance when Stripe confirms the payment: mostly within a minute, with \
+             some ways to pay after days. It is in the list below then.",
+        ),
+        (Some("cancelled"), _) => Some("You turned back at Stripe. Nothing was paid."),
+        (_, Some("low-balance")) => Some("Saved."),
+        _ => None,
+    }
+}
+
+/// GET /billing
+pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    Answer::page(&page(visit, None).await?)
+}
+
+/// POST /billing: when to be told that the balance is low.
+pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    let account = &visit.standing()?.account;
+    // Where no emails are sent, the form has no field for an address.
+    let email = if visit.app.emails { visit.form.text("email") } else { "" };
+    let low = match LowBalance::read(visit.form.text("threshold"), email) {
+        Ok(low) => low,
+        Err(problem) => {
+            let amount =
+                format!("Write an amount in USD up to {MOST_THRESHOLD}, such as 5 or 2.50, or leave it empty.");
+            let (field, text) = match problem {
+                LowBalanceProblem::Threshold => (Field::Threshold, amount.as_str()),
+                LowBalanceProblem::NoThreshold => {
+                    (Field::Threshold, "Write below which balance the email is to be sent.")
+                }
+                LowBalanceProblem::Email => (Field::Email, "Write a whole email address, or leave it empty."),
+            };
+            return Answer::page_with(UNPROCESSABLE, &page(visit, Some((Some(field), text))).await?);
+        }
+    };
+    // What is the same as before does not begin anew.
+    if low != account.low_balance {
+        visit.app.store.low_balance_set(&account.id, low.as_ref()).await?;
+    }
+    Ok(Answer::go("/billing?notice=low-balance"))
+}
