@@ -32,6 +32,7 @@ async fn send(gateway: &TestGateway, address: &str, request: Request<&str>) -> (
         stripe: Stripe::new(API, ATTEMPT_MS),
         payment_secrets: PaymentSecrets::fixed(PaymentsSecret::default()),
         passwords: Passwords::default(),
+        emails: false,
         sign_up: false,
         openid: None,
     };
