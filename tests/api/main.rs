@@ -15,6 +15,7 @@ mod embeddings;
 mod hold_expirer;
 mod keys;
 mod known_bugs;
+mod low_balance;
 mod models;
 mod operator;
 mod page;

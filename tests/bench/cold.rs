@@ -32,7 +32,7 @@ use crate::{now, process::folder, sample::median};
 const ROUNDS: usize = 15;
 
 /// What is measured: the package, an event of `events/`, and what its answer holds.
-const FUNCTIONS: [(&str, &str, &str); 16] = [
+const FUNCTIONS: [(&str, &str, &str); 17] = [
     (HELLO, "unknown-route/unknown-path", r#""statusCode":200"#),
     ("authorizer", "authorizer/proxy-key", r#""Effect":"Allow""#),
     ("chat-completions", "chat-completions/answer", r#""statusCode":200"#),
@@ -49,6 +49,7 @@ const FUNCTIONS: [(&str, &str, &str); 16] = [
     ("stripe-webhook", "stripe-webhook/paid", r#""statusCode":503"#),
     ("dashboard", "dashboard/sign-in", r#""statusCode":200"#),
     ("usage-rollup", "usage-rollup/served", r#""batchItemFailures":[]"#),
+    ("low-balance", "low-balance/booked", r#""batchItemFailures":[]"#),
     ("hold-expirer", "hold-expirer/scheduled", r#""released":0"#),
     ("unknown-route", "unknown-route/unknown-path", r#""statusCode":404"#),
 ];

@@ -20,8 +20,9 @@ from toolchain import ARCHITECTURE, REGION, SAM, SCRATCH, Server, events, free_p
 
 CASES = {
     "auth-key": "show", "authorizer": "proxy-key", "balance": "show", "chat-completions": "unknown-model",
-    "dashboard": "sign-in", "embeddings": "missing-input", "hold-expirer": "scheduled", "keys": "create", "models": "list",
-    "payments": "bad-amount", "stripe-webhook": "bad-signature", "transactions": "list", "unknown-route": "wrong-method", "usage": "list", "usage-rollup": "served",
+    "dashboard": "sign-in", "embeddings": "missing-input", "hold-expirer": "scheduled", "keys": "create",
+    "low-balance": "booked", "models": "list", "payments": "bad-amount", "stripe-webhook": "bad-signature",
+    "transactions": "list", "unknown-route": "wrong-method", "usage": "list", "usage-rollup": "served",
 }
 
 

@@ -59,6 +59,8 @@ SAID = {
     "authorizer/malformed-key": '"errorMessage":"Unauthorized"',
     "authorizer/no-scheme": '"errorMessage":"Unauthorized"',
     "hold-expirer/scheduled": '"items":',
+    "low-balance/booked": '{"batchItemFailures":[]}',
+    "low-balance/no-account": '"itemIdentifier":"111100000000000000000001"',
     "usage-rollup/served": '{"batchItemFailures":[]}',
     "usage-rollup/no-account": '"itemIdentifier":"111100000000000000000001"',
 }

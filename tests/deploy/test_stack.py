@@ -103,10 +103,12 @@ class Deployed(unittest.TestCase):
     def test_the_ledger_s_stream_calls_its_consumer_and_the_clock_its_function(self):
         account = Account()
         self.assertEqual(request("POST", "/v1/embeddings", account.proxy, EMBEDDING)[0], 200)
-        [mapping] = client("lambda").list_event_source_mappings()["EventSourceMappings"]
-        self.assertTrue(mapping["FunctionArn"].endswith(f":{NAME}-usage-rollup:live"), mapping)
-        last = lambda: client("lambda").get_event_source_mapping(UUID=mapping["UUID"])["LastProcessingResult"]
-        self.assertTrue(eventually(lambda: last().startswith("OK")), last())
+        mappings = client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        called = sorted(mapping["FunctionArn"].split(f":{NAME}-")[-1] for mapping in mappings)
+        self.assertEqual(called, ["low-balance:live", "usage-rollup:live"])
+        for mapping in mappings:
+            last = lambda: client("lambda").get_event_source_mapping(UUID=mapping["UUID"])["LastProcessingResult"]
+            self.assertTrue(eventually(lambda: last().startswith("OK")), (mapping["FunctionArn"], last()))
         [rule] = client("events").list_rules()["Rules"]
         [target] = client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
         self.assertTrue(target["Arn"].endswith(f":{NAME}-hold-expirer:live"), target)

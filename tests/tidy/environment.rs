@@ -29,6 +29,9 @@ const SETTINGS: [(&str, &str); 4] = [
     ("OPENID_CLIENT_ID", "OpenIdClientId"),
 ];
 
+/// A variable that is the address of a page, with the stack's own domain and without.
+const PAGE: (&str, &str) = ("BILLING_PAGE", "/dashboard/billing");
+
 /// The variables that the code under `folder` reads.
 fn read(folder: &str) -> BTreeSet<String> {
     let code = tree::code(folder);
@@ -69,7 +72,10 @@ fn every_variable_names_what_it_says_and_what_the_function_s_role_reaches() {
             let value = &properties["Environment"]["Variables"][variable];
             assert!(value.is_null() || value["Ref"] == parameter, "{}: {variable}", function.name);
         }
-        let known: BTreeSet<_> = VARIABLES.iter().chain(&SETTINGS).map(|(name, _)| (*name).to_owned()).collect();
+        let page = &properties["Environment"]["Variables"][PAGE.0];
+        assert!(page.is_null() || page.to_string().matches(PAGE.1).count() == 2, "{}: {page}", function.name);
+        let named = VARIABLES.iter().chain(&SETTINGS).chain([&PAGE]);
+        let known: BTreeSet<_> = named.map(|(name, _)| (*name).to_owned()).collect();
         assert!(given(properties).is_subset(&known), "{}: a variable that this test does not know", function.name);
     }
 }

@@ -216,6 +216,8 @@ fn others() -> Vec<File> {
         webhook("stripe-webhook/bad-signature", "t=1790000000,v1=0000"),
         stream("usage-rollup/served", &[ACCOUNT, OTHER_ACCOUNT, ACCOUNT]),
         stream("usage-rollup/no-account", &[ACCOUNT, "nobody"]),
+        stream("low-balance/booked", &[ACCOUNT, OTHER_ACCOUNT, ACCOUNT]),
+        stream("low-balance/no-account", &[ACCOUNT, "nobody"]),
         schedule("hold-expirer/scheduled", "HoldExpirerFunctionSweep-EXAMPLE"),
     ]
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{template::Template, tree};
 
 /// What begins an operation in the store's text, and the right that it needs. A transaction needs those of its parts.
-const OPERATIONS: [(&str, &str); 14] = [
+const OPERATIONS: [(&str, &str); 15] = [
     (".get_item()", "dynamodb:GetItem"),
     (".put_item()", "dynamodb:PutItem"),
     (".update_item()", "dynamodb:UpdateItem"),
@@ -26,6 +26,7 @@ const OPERATIONS: [(&str, &str); 14] = [
     ("Delete::builder()", "dynamodb:DeleteItem"),
     ("ConditionCheck::builder()", "dynamodb:ConditionCheckItem"),
     (".get_secret_value()", SECRET_RIGHT),
+    (".send_email()", EMAIL_RIGHT),
 ];
 
 const SECRET_RIGHT: &str = "secretsmanager:GetSecretValue";
@@ -45,8 +46,13 @@ const SECRETS: [(&str, &str); 3] =
 
 const SECRET: &str = "secret";
 
+const EMAIL_RIGHT: &str = "ses:SendEmail";
+/// Whatever identity SES knows: the condition says from which address.
+const IDENTITIES: &str = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:*";
+const EMAIL: &str = "email";
+
 /// What the store's types are called where their methods are called.
-const RECEIVERS: [&str; 7] = ["self", "store", "secrets", "configuration", "app", "held", "bill"];
+const RECEIVERS: [&str; 8] = ["self", "store", "secrets", "configuration", "app", "held", "bill", "mailer"];
 
 /// The crates through which a function reaches a table: the store, and what pays by it.
 const REACHING: [&str; 2] = ["functions/shared/gateway-store/src", "functions/shared/gateway-paid/src"];
@@ -86,9 +92,13 @@ fn rights(function: &str, body: &str) -> BTreeSet<Right> {
     for (begins, right) in OPERATIONS {
         for (at, _) in body.match_indices(begins) {
             let table = body[at..].split_once("tables.").map_or("", |(_, table)| table);
-            let resource = if right == SECRET_RIGHT { SECRET } else { table };
-            let resource =
-                RESOURCES.iter().map(|(name, _)| *name).chain([SECRET]).find(|name| resource.starts_with(name));
+            let resource = match right {
+                SECRET_RIGHT => SECRET,
+                EMAIL_RIGHT => EMAIL,
+                _ => table,
+            };
+            let known = RESOURCES.iter().map(|(name, _)| *name).chain([SECRET, EMAIL]);
+            let resource = known.into_iter().find(|name| resource.starts_with(name));
             rights.insert((right, resource.unwrap_or_else(|| panic!("{function}: no table is named behind {begins}"))));
         }
     }
@@ -133,6 +143,11 @@ fn allowed(properties: &Value) -> BTreeSet<(String, String)> {
         let resource = &statement["Resource"];
         let resource =
             resource["GetAtt"].as_str().and_then(|name| name.strip_suffix(".Arn")).or(resource["Ref"].as_str());
+        let resource = resource.or(statement["Resource"]["Sub"].as_str());
+        if resource == Some(IDENTITIES) {
+            let sender = &statement["Condition"]["StringEquals"]["ses:FromAddress"];
+            assert_eq!(sender["Ref"], "EmailSender", "any address may be written from");
+        }
         for action in statement["Action"].as_array().unwrap() {
             allowed.insert((action.as_str().unwrap().to_owned(), resource.unwrap().to_owned()));
         }
@@ -153,7 +168,8 @@ fn every_function_may_do_what_its_code_does_and_nothing_else() {
         let mut rights = BTreeMap::new();
         for ((right, name), way) in &needed {
             let table = RESOURCES.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
-            let resources = table.map_or_else(|| secrets.clone(), |table| vec![table]);
+            let others = || if *name == EMAIL { vec![IDENTITIES] } else { secrets.clone() };
+            let resources = table.map_or_else(others, |table| vec![table]);
             assert!(!resources.is_empty(), "{}: which {name}?", function.name);
             rights.extend(resources.into_iter().map(|id| (((*right).to_owned(), id.to_owned()), way)));
         }

@@ -184,8 +184,10 @@ impl HttpConnector for Engine {
         let body = request.body().bytes().unwrap_or_default();
         let (status, body) = match self.run(operation, body) {
             Ok(answer) => {
-                if operation == "PutItem" {
-                    self.feed.put(body);
+                match operation {
+                    "PutItem" => self.feed.put(body),
+                    "TransactWriteItems" => self.feed.transaction(body),
+                    _ => {}
                 }
                 (http::StatusCode::OK, answer)
             }

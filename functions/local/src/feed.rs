@@ -30,6 +30,20 @@ struct Put {
     item: Map<String, Value>,
 }
 
+/// A `TransactWriteItems`, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Transaction {
+    transact_items: Vec<Part>,
+}
+
+/// A part of one.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Part {
+    put: Option<Put>,
+}
+
 impl Feed {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,11 +60,17 @@ impl Feed {
 
     /// Notes a `PutItem` that was done.
     pub fn put(&self, request: &[u8]) {
-        let Ok(put) = serde_json::from_slice::<Put>(request) else { return };
-        let mut state = self.state();
-        let Some((_, keys)) = state.tables.iter().find(|(name, _)| *name == put.table_name) else { return };
-        let keys: Map<_, _> = keys.iter().filter_map(|key| Some((key.clone(), put.item.get(key)?.clone()))).collect();
-        state.add(keys);
+        if let Ok(put) = serde_json::from_slice::<Put>(request) {
+            self.state().put(&put);
+        }
+    }
+
+    /// Notes a `TransactWriteItems` that was done.
+    pub fn transaction(&self, request: &[u8]) {
+        if let Ok(Transaction { transact_items }) = serde_json::from_slice(request) {
+            let mut state = self.state();
+            transact_items.iter().filter_map(|part| part.put.as_ref()).for_each(|put| state.put(put));
+        }
     }
 
     /// Adds a record of this item, as if it had just been put.
@@ -65,6 +85,12 @@ impl Feed {
 }
 
 impl State {
+    fn put(&mut self, put: &Put) {
+        let Some((_, keys)) = self.tables.iter().find(|(name, _)| *name == put.table_name) else { return };
+        let keys: Map<_, _> = keys.iter().filter_map(|key| Some((key.clone(), put.item.get(key)?.clone()))).collect();
+        self.add(keys);
+    }
+
     fn add(&mut self, keys: Map<String, Value>) {
         self.told += 1;
         let record = json!({"Keys": keys, "SequenceNumber": self.told.to_string(), "StreamViewType": "KEYS_ONLY"});
@@ -90,9 +116,13 @@ mod tests {
             let put = json!({"TableName": table, "Item": {"account": {"S": account}, "amount": {"N": "1"}}});
             feed.put(put.to_string().as_bytes());
         }
+        let put = json!({"Put": {"TableName": "ledger", "Item": {"account": {"S": "e"}}}});
+        let other = json!({"Update": {"TableName": "ledger", "Key": {"account": {"S": "f"}}}});
+        feed.transaction(json!({"TransactItems": [other, put]}).to_string().as_bytes());
         let records = feed.take();
         let told: Vec<_> = records.iter().map(|record| &record["dynamodb"]).collect();
-        assert_eq!(told.len(), 2);
+        assert_eq!(told.len(), 3);
+        assert_eq!(told[2]["Keys"], json!({"account": {"S": "e"}}));
         assert_eq!((&told[0]["Keys"], &told[0]["SequenceNumber"]), (&json!({"account": {"S": "a"}}), &json!("1")));
         assert_eq!((&told[1]["Keys"], &told[1]["SequenceNumber"]), (&json!({"account": {"S": "d"}}), &json!("2")));
         assert!(feed.take().is_empty());

@@ -14,7 +14,7 @@ use gateway_core::{
     token::{KeyType, Token},
 };
 use gateway_lambda::{Clock, Host, TaskTracker};
-use gateway_store::{Configuration, Credit, NewKey, PaymentSecrets, PaymentsSecret, Store, StoreError, Tables};
+use gateway_store::{Configuration, Credit, Mailer, NewKey, PaymentSecrets, PaymentsSecret, Store, StoreError, Tables};
 use gateway_upstream::{
     Credentials, OpenId, OpenIdSettings, Timeouts, Upstream,
     stripe::{self, Stripe},
@@ -28,7 +28,7 @@ use crate::{
     api::Api,
     engine::{Data, Engine, OpenError},
     functions::Functions,
-    rollup::Rollup,
+    ledger_stream::LedgerStream,
     schedule::Schedules,
     server,
     template::{STACK_NAME, Template, TemplateError},
@@ -67,7 +67,7 @@ pub struct Options {
     pub sign_up: bool,
     /// Where people may sign in to the dashboard, and our secret there, if we have one.
     pub openid: Option<(OpenIdSettings, Option<String>)>,
-    /// How long `usage-rollup` pauses; none: it runs when [`Gateway::rollup`] is called, and never else.
+    /// How long what is behind the ledger's stream pauses; none: it runs when [`Gateway::rollup`] is called, and never else.
     pub rollup_pause: Option<Duration>,
 }
 
@@ -113,7 +113,7 @@ pub struct Gateway {
     pub passwords: dashboard::Passwords,
     schedules: Schedules,
     running: TaskTracker,
-    rollup: Rollup,
+    ledger_stream: LedgerStream,
     /// What runs beside the server, and ends with the gateway.
     tasks: JoinSet<()>,
     stop: oneshot::Sender<Duration>,
@@ -201,10 +201,17 @@ impl Gateway {
         let url = format!("http://{address}");
         let first_account = first_account(&store, &options.clock, options.free_credit, &url).await?;
         let rollup = usage_rollup::App { store: store.clone(), clock: options.clock.clone() };
-        let rollup = Rollup::new(engine.feed, rollup);
+        let low_balance = low_balance::App {
+            store: store.clone(),
+            // What it would send, the log says.
+            mailer: Mailer::nobody(),
+            billing_page: format!("{url}/dashboard/billing"),
+            clock: options.clock.clone(),
+        };
+        let ledger_stream = LedgerStream::new(engine.feed, rollup, low_balance);
         let mut tasks = JoinSet::new();
         if let Some(pause) = options.rollup_pause {
-            tasks.spawn(rollup.clone().keep_running(pause));
+            tasks.spawn(ledger_stream.clone().keep_running(pause));
         }
         let host = Host::new(options.clock.clone());
         let running = host.running.clone();
@@ -213,7 +220,7 @@ impl Gateway {
         let (stop, stopped) = oneshot::channel();
         let server = spawn(server::serve(listener, api, stopped));
         let clock = options.clock;
-        Ok(Self { url, store, clock, first_account, passwords, schedules, running, rollup, tasks, stop, server })
+        Ok(Self { url, store, clock, first_account, passwords, schedules, running, ledger_stream, tasks, stop, server })
     }
 
     /// Does at once what the schedule does every few minutes: ends the holds that are past their time.
@@ -231,9 +238,9 @@ impl Gateway {
         self.running.reopen();
     }
 
-    /// Runs `usage-rollup` for what was served since it ran last.
+    /// Runs what is behind the ledger's stream, `usage-rollup` and `low-balance`, for what was booked since it ran last.
     pub async fn rollup(&self) {
-        self.rollup.run().await;
+        self.ledger_stream.run().await;
     }
 
     /// Takes no more requests, lets running ones finish for at most `grace`, and says whether all did.

@@ -99,6 +99,7 @@ impl Aws {
             ("LEDGER_TABLE", table("ledger")),
             ("USAGE_TABLE", table("usage")),
             ("PEOPLE_TABLE", table("people")),
+            ("BILLING_PAGE", "https://gateway.example/dashboard/billing".to_owned()),
             ("PROVIDER_SECRET", "providers".to_owned()),
             ("PAYMENTS_SECRET", "payments".to_owned()),
             ("OPENID_SECRET", "openid".to_owned()),

@@ -17,6 +17,7 @@ mod request;
 mod response;
 mod start;
 mod stream;
+mod table_stream;
 mod warm_up;
 
 use std::future::Future;
@@ -36,6 +37,7 @@ pub use response::{Body, Response};
 pub use start::{
     StartError, environment, logs_to_stdout, required, run_authorizer, run_buffered, run_events, run_streaming,
 };
+pub use table_stream::{BatchItemFailure, BatchResponse, Change, StreamEvent, StreamRecord};
 pub use tokio_util::task::TaskTracker;
 pub use warm_up::WarmUp;
 

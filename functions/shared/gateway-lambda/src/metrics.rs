@@ -45,6 +45,7 @@ pub const SETS: [(Option<&str>, &[Metric]); 4] = [
             ("holds_expired", "Count"),
             ("provider_errors", "Count"),
             ("payments_unbooked", "Count"),
+            ("notices_unsent", "Count"),
         ],
     ),
     (

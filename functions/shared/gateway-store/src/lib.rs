@@ -1,4 +1,5 @@
-//! What is remembered: accounts, keys, holds and the ledger in DynamoDB; credentials in Secrets Manager.
+//! What is remembered: accounts, keys, holds and the ledger in DynamoDB; credentials in Secrets Manager. And, because all
+//! that AWS does for us is asked for here, the emails that SES sends.
 //!
 //! Correctness lives in condition expressions, so there is no storage trait and no mock: tests run the same expressions
 //! against a real engine. Expected outcomes are values; an error here means that the database did not answer.
@@ -24,6 +25,7 @@ mod keys;
 mod lanes;
 mod ledger;
 mod low_balance;
+mod mail;
 mod payments;
 mod people;
 mod refill;
@@ -50,6 +52,7 @@ pub use idempotency::{Idempotency, IdempotencyKey};
 pub use key_record::KeyRecord;
 pub use keys::{KeyChange, NewKey, UpdateOutcome};
 pub use ledger::{Filter, Page};
+pub use mail::{Mailed, Mailer};
 pub use payments::{Booked, Payment};
 pub use people::{Accepted, Pending, SignedIn};
 pub use refusal::DEACTIVATED;

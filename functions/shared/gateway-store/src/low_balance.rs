@@ -78,14 +78,14 @@ impl Store {
         held("low_balance_tell", update).await
     }
 
-    /// Takes back that the account was told at `at`, because nothing was sent. The next look tells it.
+    /// Takes back that the account was told at `at`, because nothing was sent. A look after the pause tells it.
     ///
     /// # Errors
     /// The database did not answer.
     pub async fn low_balance_untell(&self, account: &AccountId, at: UnixMs) -> Result<bool, StoreError> {
         let update = self.client.update_item().table_name(&self.tables.accounts);
         let update = account_item(update, account)
-            .update_expression("REMOVE #told, #at")
+            .update_expression("REMOVE #told")
             .condition_expression("#at = :at")
             .expression_attribute_names("#told", LOW_TOLD)
             .expression_attribute_names("#at", LOW_TOLD_AT)
