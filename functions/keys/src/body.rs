@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gateway_core::{
     error::{ApiError, ErrorCode},
+    key_rules::{self, DEFAULT_GRACE_S, MOST_GRACE_S, MOST_MODELS, MOST_NAME_CHARS, NameProblem},
     limits::RateLimit,
     moment::{Reset, UnixMs},
     money::Nanos,
@@ -11,11 +12,6 @@ use gateway_core::{
 };
 use gateway_lambda::{Fields, Request};
 use gateway_store::{KeyChange, NewKey};
-
-const MOST_NAME_CHARS: usize = 100;
-const MOST_MODELS: usize = 50;
-const DEFAULT_GRACE_S: u64 = 24 * 60 * 60;
-const MOST_GRACE_S: u64 = 30 * 24 * 60 * 60;
 
 const SETTABLE: [&str; 7] =
     ["name", "active", "expires_at", "spend_limit", "spend_limit_reset", "rate_limit", "models"];
@@ -44,7 +40,7 @@ pub(crate) fn change(request: &Request) -> Result<KeyChange, ApiError> {
     let expires_at = fields.change::<String>("expires_at", "an RFC 3339 time or null")?;
     let expires_at = expires_at.map(|text| text.map(|text| future(&text, request.at)).transpose()).transpose()?;
     let models = fields.change::<BTreeSet<String>>("models", "an array of model ids or null")?;
-    if models.iter().flatten().any(|models| models.len() > MOST_MODELS || models.iter().any(String::is_empty)) {
+    if !models.iter().flatten().all(key_rules::may_list) {
         return Err(ApiError::invalid("models", format!("'models' takes at most {MOST_MODELS} model ids, none empty")));
     }
     let rate_limit =
@@ -64,30 +60,24 @@ pub(crate) fn change(request: &Request) -> Result<KeyChange, ApiError> {
 pub(crate) fn grace_ms(request: &Request) -> Result<u64, ApiError> {
     let what = format!("a whole number of seconds from 0 to {MOST_GRACE_S}");
     let seconds: Option<u64> = Fields::of(request, &["grace_seconds"])?.value("grace_seconds", &what)?;
-    match seconds.unwrap_or(DEFAULT_GRACE_S) {
-        seconds @ ..=MOST_GRACE_S => Ok(seconds * 1000),
-        _ => Err(ApiError::invalid("grace_seconds", format!("'grace_seconds' must be {what}"))),
-    }
+    key_rules::grace_ms(seconds.unwrap_or(DEFAULT_GRACE_S))
+        .ok_or_else(|| ApiError::invalid("grace_seconds", format!("'grace_seconds' must be {what}")))
 }
 
 fn checked_name(name: &str) -> Result<String, ApiError> {
-    let name = name.trim();
-    match name.chars().count() {
-        0 => Err(ApiError {
-            param: Some("name".into()),
-            ..ApiError::new(ErrorCode::InvalidParameter, "'name' is empty")
-        }),
-        1..=MOST_NAME_CHARS if !name.chars().any(char::is_control) => Ok(name.to_owned()),
-        _ => Err(ApiError::invalid("name", format!("'name' takes at most {MOST_NAME_CHARS} printable characters"))),
-    }
+    key_rules::name(name).map_err(|problem| match problem {
+        NameProblem::Empty => {
+            ApiError { param: Some("name".into()), ..ApiError::new(ErrorCode::InvalidParameter, "'name' is empty") }
+        }
+        NameProblem::NotPrintable => {
+            ApiError::invalid("name", format!("'name' takes at most {MOST_NAME_CHARS} printable characters"))
+        }
+    })
 }
 
 fn future(text: &str, at: UnixMs) -> Result<UnixMs, ApiError> {
-    match UnixMs::parse_rfc3339(text) {
-        Some(expires) if expires > at => Ok(expires),
-        Some(_) => Err(ApiError::invalid("expires_at", "'expires_at' must lie in the future")),
-        None => {
-            Err(ApiError::invalid("expires_at", "'expires_at' must be an RFC 3339 time, 2026-11-23T09:30:00Z, or null"))
-        }
-    }
+    let wrong = |what: &str| ApiError::invalid("expires_at", format!("'expires_at' must {what}"));
+    let expires =
+        UnixMs::parse_rfc3339(text).ok_or_else(|| wrong("be an RFC 3339 time, 2026-11-23T09:30:00Z, or null"))?;
+    key_rules::expiry(expires, at).ok_or_else(|| wrong("lie in the future"))
 }

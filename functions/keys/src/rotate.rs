@@ -1,6 +1,6 @@
 //! `POST /api/keys/{id}/rotate`: a new token for the same key. The old one works on for a grace period.
 
-use gateway_core::{error::ApiError, moment::UnixMs};
+use gateway_core::{error::ApiError, key_rules, moment::UnixMs};
 use gateway_lambda::{Caller, Request, Response};
 use gateway_store::UpdateOutcome;
 use serde::Serialize;
@@ -22,8 +22,8 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
         // In this order: a key that was read before its rotation was remembered may be the key before it.
         let (token, memory) = new_token(app, caller, request).await?;
         let before = proxy_key(app, caller, request).await?;
-        let end = memory.as_ref().map_or(request.at, |memory| memory.at).plus_ms(grace_ms);
-        let grace_until = before.allowance.expires_at.map_or(end, |expires| expires.min(end));
+        let began = memory.as_ref().map_or(request.at, |memory| memory.at);
+        let grace_until = key_rules::grace_end(began, grace_ms, before.allowance.expires_at);
         let record = if memory.as_ref().is_some_and(|memory| memory.made.is_some()) {
             // The same POST again: the same token.
             before

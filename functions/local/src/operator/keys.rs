@@ -2,6 +2,7 @@
 
 use gateway_core::{
     ids::{AccountId, KeyId},
+    key_rules,
     limits::RateLimit,
     moment::{Reset, UnixMs},
     money::Nanos,
@@ -65,9 +66,7 @@ async fn rotate(session: &Session, key: OneKey, grace_s: u64) -> Result<Report, 
     let before = session.store.key(&account, key.key).await?.ok_or_else(|| no_key(&account, key.key))?;
     let token = Token::from_random(before.key_type, gateway_store::random()?);
     let now = session.now();
-    let until = now.plus_ms(grace_s.saturating_mul(1000));
-    // An old token never outlives its key.
-    let until = before.allowance.expires_at.map_or(until, |expires| expires.min(until));
+    let until = key_rules::grace_end(now, grace_s.saturating_mul(1000), before.allowance.expires_at);
     let outcome = session.store.key_rotate(&account, key.key, &token, until, now, None).await?;
     let record = updated(outcome, &account, key.key)?;
     let words = format!("Key {} of {account} has a new token. The old one works until {until}.", record.id);

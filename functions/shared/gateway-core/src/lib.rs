@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod csv;
 pub mod error;
 pub mod ids;
+pub mod key_rules;
 pub mod ledger;
 pub mod limits;
 pub mod low_balance;
