@@ -41,6 +41,14 @@ impl IdempotencyKey {
         let body = body.finalize();
         Self { item: format!("{POST_ITEMS}{}", hex(&given)), body: body.into() }
     }
+
+    /// The key of a form that `path` takes once, whatever is in it: `once` tells it from every other that was shown. No
+    /// client's own key is the same.
+    pub fn of_form(once: &str, path: &str) -> Self {
+        let own =
+            Sha256::new().chain_update("form\0").chain_update(path).chain_update([0]).chain_update(once).finalize();
+        Self { item: format!("{POST_ITEMS}{}", hex(&own)), body: own.into() }
+    }
 }
 
 /// What is remembered under an idempotency key.
