@@ -33,7 +33,7 @@ type Outcome<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send +
 pub struct Route {
     /// `GET`, or `POST` for whatever changes something.
     pub method: Method,
-    /// Behind `/dashboard`; a last part in braces stands for any.
+    /// Behind `/dashboard`; one part in braces stands for any. Of two that match the first in the table answers.
     pub path: &'static str,
     /// Who may come.
     pub access: Access,
@@ -141,8 +141,10 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Strin
 
 /// What stands for the braces of a template in a path; nothing if it has none; none if it is another path's.
 fn parameter(template: &str, path: &str) -> Option<String> {
-    let Some((before, _)) = template.split_once('{') else { return (template == path).then(String::new) };
-    path.strip_prefix(before).filter(|rest| !rest.is_empty() && !rest.contains('/')).map(str::to_owned)
+    let braces = template.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?.1)));
+    let Some((before, after)) = braces else { return (template == path).then(String::new) };
+    let part = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!part.is_empty() && !part.contains('/')).then(|| part.to_owned())
 }
 
 #[cfg(test)]
@@ -159,6 +161,21 @@ mod tests {
         assert_eq!(found(Method::GET, "/reset/abc"), Some(("/reset/{secret}", "abc".to_owned())));
         for path in ["/reset/", "/reset/a/b", "/reset", "/security/", "//", "/SIGN-IN", "/assets/../sign-in"] {
             assert_eq!(found(Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_part_in_braces_may_stand_anywhere() {
+        for (path, part) in [
+            ("/keys/12/rotate", Some("12")),
+            ("/keys/new/rotate", Some("new")),
+            ("/keys//rotate", None),
+            ("/keys/rotate", None),
+            ("/keys/1/2/rotate", None),
+            ("/keys/12/rotate/", None),
+            ("/keys/12", None),
+        ] {
+            assert_eq!(parameter("/keys/{id}/rotate", path).as_deref(), part, "{path}");
         }
     }
 
