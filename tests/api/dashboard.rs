@@ -230,8 +230,9 @@ async fn assets_are_kept_for_ever_under_their_contents_name_and_no_longer_under_
     let browser = gateway.signed_in().await;
     let page = browser.get("/dashboard").await;
     let names: Vec<_> = page.text.split('"').filter(|part| part.starts_with("/dashboard/assets/")).collect();
-    let [css, htmx] = names.as_slice() else { panic!("{names:?}") };
-    for (name, content_type) in [(css, "text/css; charset=utf-8"), (htmx, "text/javascript; charset=utf-8")] {
+    let [css, htmx, script] = names.as_slice() else { panic!("{names:?}") };
+    let in_script = "text/javascript; charset=utf-8";
+    for (name, content_type) in [(css, "text/css; charset=utf-8"), (htmx, in_script), (script, in_script)] {
         let asset = gateway.browser().get(name).await;
         assert_eq!((asset.status, asset.header("content-type")), (200, content_type));
         assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");

@@ -1,4 +1,4 @@
-//! The style sheet and htmx: compiled in, under names with their contents' hash, so that browsers keep them for ever.
+//! The style sheet, htmx and our own script: compiled in, under names with their contents' hash, so that browsers keep them for ever.
 
 use std::sync::LazyLock;
 
@@ -11,6 +11,10 @@ use crate::{
 
 const CSS: (&str, &str, &str) = ("dashboard", "css", include_str!("../assets/dashboard.css"));
 const HTMX: (&str, &str, &str) = ("htmx", "js", include_str!("../assets/htmx.min.js"));
+const SCRIPT: (&str, &str, &str) = ("dashboard", "js", include_str!("../assets/dashboard.js"));
+
+const CSS_TYPE: &str = "text/css; charset=utf-8";
+const SCRIPT_TYPE: &str = "text/javascript; charset=utf-8";
 
 /// A file, and what browsers know it by.
 struct Asset {
@@ -21,8 +25,8 @@ struct Asset {
     text: &'static str,
 }
 
-static ASSETS: LazyLock<[Asset; 2]> =
-    LazyLock::new(|| [asset(CSS, "text/css; charset=utf-8"), asset(HTMX, "text/javascript; charset=utf-8")]);
+static ASSETS: LazyLock<[Asset; 3]> =
+    LazyLock::new(|| [asset(CSS, CSS_TYPE), asset(HTMX, SCRIPT_TYPE), asset(SCRIPT, SCRIPT_TYPE)]);
 
 fn asset((stem, extension, text): (&str, &str, &'static str), content_type: &'static str) -> Asset {
     let hash: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -35,9 +39,14 @@ pub(crate) fn css() -> &'static str {
     &ASSETS[0].name
 }
 
-/// The script's name.
+/// htmx's name.
 pub(crate) fn htmx() -> &'static str {
     &ASSETS[1].name
+}
+
+/// Our own script's name.
+pub(crate) fn script() -> &'static str {
+    &ASSETS[2].name
 }
 
 /// GET /assets/{name}

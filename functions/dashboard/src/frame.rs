@@ -47,6 +47,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) low_balance: Option<Low>,
     pub(crate) css: String,
     pub(crate) htmx: String,
+    pub(crate) script: String,
     site: &'a Site,
     here: &'a str,
 }
@@ -62,7 +63,8 @@ impl<'a> Frame<'a> {
     ) -> Self {
         let asset = |name: &str| site.at(&format!("/assets/{name}"));
         let (css, htmx) = (asset(crate::assets::css()), asset(crate::assets::htmx()));
-        Self { title, user, csrf, low_balance, css, htmx, site, here }
+        let script = asset(crate::assets::script());
+        Self { title, user, csrf, low_balance, css, htmx, script, site, here }
     }
 
     /// The path of a page: `{{ frame.at("/security") }}`.
