@@ -15,6 +15,7 @@ async fn main() -> Result<(), StartError> {
     gateway_lambda::logs_to_stdout();
     let tables = Tables {
         accounts: gateway_lambda::required("ACCOUNTS_TABLE")?,
+        tokens: gateway_lambda::required("TOKENS_TABLE")?,
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
         usage: gateway_lambda::required("USAGE_TABLE")?,
         people: gateway_lambda::required("PEOPLE_TABLE")?,

@@ -2,6 +2,7 @@
 
 pub(crate) mod billing;
 pub(crate) mod invitation;
+pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod openid;
 pub(crate) mod overview;

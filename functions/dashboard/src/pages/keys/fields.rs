@@ -1,0 +1,225 @@
+//! The form of a key: what it says as text, so that it can be shown again, and what is wrong with it.
+
+use std::collections::BTreeSet;
+
+use gateway_core::{
+    key_rules::{self, MOST_MODELS, MOST_NAME_CHARS, NameProblem},
+    limits::{Interval, RateLimit},
+    moment::{Reset, UnixMs},
+    money::Nanos,
+};
+use gateway_store::{KeyChange, KeyRecord, NewKey};
+
+use super::Page;
+use crate::{answer::Failure, visit::Visit};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The windows of a rate limit that people choose from.
+const INTERVALS: [(&str, &str); 5] =
+    [("1s", "second"), ("10s", "10 seconds"), ("1m", "minute"), ("1h", "hour"), ("1d", "day")];
+/// When a spend limit starts afresh, to choose from.
+const RESETS: [(&str, &str); 4] =
+    [("", "Never"), ("daily", "Every day"), ("weekly", "Every Monday"), ("monthly", "Every month")];
+
+/// What the form says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub(super) name: String,
+    /// A day, or nothing.
+    pub(super) expires: String,
+    pub(super) limit: String,
+    pub(super) reset: String,
+    pub(super) requests: String,
+    pub(super) interval: String,
+    /// Whether only some models are allowed, which are these, one a line.
+    pub(super) only: bool,
+    pub(super) models: String,
+}
+
+/// What is wrong, and with which field.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) field: &'static str,
+    pub(super) text: String,
+}
+
+fn wrong<T>(field: &'static str, text: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem { field, text: text.into() })
+}
+
+/// An entry of a list to choose from.
+pub(super) struct Choice<'a> {
+    pub(super) value: &'a str,
+    pub(super) label: &'a str,
+    pub(super) chosen: bool,
+}
+
+impl Fields {
+    /// A key that may do everything.
+    pub(super) fn fresh() -> Self {
+        let RateLimit { requests, interval } = RateLimit::default();
+        Self {
+            name: String::new(),
+            expires: String::new(),
+            limit: String::new(),
+            reset: String::new(),
+            requests: requests.to_string(),
+            interval: interval.to_string(),
+            only: false,
+            models: String::new(),
+        }
+    }
+
+    /// The key as it is.
+    pub(super) fn of_key(record: &KeyRecord) -> Self {
+        let allowance = &record.allowance;
+        let models = allowance.models.iter().flatten().cloned().collect::<Vec<_>>().join("\n");
+        Self {
+            name: record.name.clone(),
+            expires: allowance.expires_at.map(UnixMs::day).unwrap_or_default(),
+            limit: allowance.spend_limit.map(|limit| limit.to_string()).unwrap_or_default(),
+            reset: allowance.reset.map_or_else(String::new, |reset| reset.name().to_owned()),
+            requests: allowance.rate_limit.requests.to_string(),
+            interval: allowance.rate_limit.interval.to_string(),
+            only: allowance.models.is_some(),
+            models,
+        }
+    }
+
+    /// The form that was sent.
+    pub(super) fn of_form(visit: &Visit<'_>) -> Self {
+        let text = |name: &str| visit.form.text(name).trim().to_owned();
+        Self {
+            name: text("name"),
+            expires: text("expires"),
+            limit: text("limit"),
+            reset: text("reset"),
+            requests: text("requests"),
+            interval: text("interval"),
+            only: text("allow") == "only",
+            models: text("models"),
+        }
+    }
+
+    /// The windows to choose from; one that is set otherwise is among them.
+    pub(super) fn intervals(&self) -> Vec<Choice<'_>> {
+        let own = self.interval.as_str();
+        let is_known = INTERVALS.iter().any(|(value, _)| *value == own);
+        let other = (!is_known && Interval::parse(own).is_some()).then_some((own, own));
+        let choice = |(value, label)| Choice { value, label, chosen: value == own };
+        other.into_iter().chain(INTERVALS).map(choice).collect()
+    }
+
+    /// When a spend limit may start afresh.
+    pub(super) fn resets(&self) -> Vec<Choice<'_>> {
+        RESETS.map(|(value, label)| Choice { value, label, chosen: value == self.reset }).into()
+    }
+
+    /// The key that the form asks for, which is `before` as yet. A model that nobody has heard of is a slip of the pen, but
+    /// the catalogue may have lost one that the key has.
+    pub(super) async fn read(
+        &self,
+        visit: &Visit<'_>,
+        page: &Page,
+        before: Option<&KeyRecord>,
+    ) -> Result<Result<NewKey, Problem>, Failure> {
+        let read = self.checked(page, before, visit.request.at);
+        let Ok(NewKey { models: Some(models), .. }) = &read else { return Ok(read) };
+        let known = before.and_then(|record| record.allowance.models.clone()).unwrap_or_default();
+        let catalogue = visit.app.configuration.catalogue(visit.request.at).await?;
+        let mut new = models.difference(&known);
+        Ok(match new.find(|id| catalogue.model(id).is_none()) {
+            Some(unknown) => wrong("models", format!("There is no model {unknown}. Models lists all ids.")),
+            None => read,
+        })
+    }
+
+    fn checked(&self, page: &Page, before: Option<&KeyRecord>, at: UnixMs) -> Result<NewKey, Problem> {
+        let name = key_rules::name(&self.name).or_else(|problem| match problem {
+            NameProblem::Empty => wrong("name", "Give the key a name."),
+            NameProblem::NotPrintable => wrong("name", format!("A name has at most {MOST_NAME_CHARS} characters.")),
+        })?;
+        let expires_at = self.expiry(before, at)?;
+        let rate_limit = self.rate_limit()?;
+        let mut new = NewKey {
+            name,
+            key_type: page.key_type,
+            expires_at,
+            spend_limit: None,
+            reset: None,
+            rate_limit,
+            models: None,
+        };
+        if page.is_api() {
+            new.spend_limit = self.spend_limit()?;
+            new.reset = Reset::parse(&self.reset);
+            new.models = self.allowed(before)?;
+        }
+        Ok(new)
+    }
+
+    /// The last moment of the day. An expiry within that day, as another way may have set it, stays as it is.
+    fn expiry(&self, before: Option<&KeyRecord>, at: UnixMs) -> Result<Option<UnixMs>, Problem> {
+        if self.expires.is_empty() {
+            return Ok(None);
+        }
+        let kept = before.and_then(|record| record.allowance.expires_at);
+        if let Some(kept) = kept.filter(|kept| kept.day() == self.expires) {
+            return Ok(Some(kept));
+        }
+        let day = Some(&self.expires).filter(|text| text.len() == 10).and_then(|text| UnixMs::parse_rfc3339(text));
+        let Some(day) = day else { return wrong("expires", "Write the day of expiry like 2027-01-31.") };
+        match key_rules::expiry(day.plus_ms(DAY_MS - 1), at) {
+            Some(expires) => Ok(Some(expires)),
+            None => wrong("expires", "The day of expiry is over. Take today or a later one."),
+        }
+    }
+
+    fn spend_limit(&self) -> Result<Option<Nanos>, Problem> {
+        if self.limit.is_empty() {
+            return Ok(None);
+        }
+        Nanos::parse_usd(&self.limit)
+            .map(Some)
+            .or_else(|_| wrong("limit", "Write the spend limit in USD, like 25 or 12.50, or leave it empty."))
+    }
+
+    fn rate_limit(&self) -> Result<RateLimit, Problem> {
+        let requests = self.requests.parse().ok().filter(|requests| *requests > 0);
+        let Some(requests) = requests else { return wrong("requests", "Allow at least one request.") };
+        match Interval::parse(&self.interval) {
+            Some(interval) => Ok(RateLimit { requests, interval }),
+            None => wrong("interval", "Choose for how long so many requests are allowed."),
+        }
+    }
+
+    fn allowed(&self, before: Option<&KeyRecord>) -> Result<Option<BTreeSet<String>>, Problem> {
+        if !self.only {
+            return Ok(None);
+        }
+        let words = self.models.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+        let models: BTreeSet<String> = words.map(str::to_owned).collect();
+        let is_as_it_was = before.is_some_and(|record| record.allowance.models.as_ref() == Some(&models));
+        if models.is_empty() && !is_as_it_was {
+            return wrong("models", "Name at least one model, or allow all.");
+        }
+        if !key_rules::may_list(&models) {
+            return wrong("models", format!("Name at most {MOST_MODELS} models."));
+        }
+        Ok(Some(models))
+    }
+}
+
+/// What of a key the form changes: a billing key's has nothing to say of limits and models.
+pub(super) fn change(page: &Page, new: NewKey) -> KeyChange {
+    KeyChange {
+        name: Some(new.name),
+        active: None,
+        expires_at: Some(new.expires_at),
+        spend_limit: page.is_api().then_some(new.spend_limit),
+        reset: page.is_api().then_some(new.reset),
+        rate_limit: Some(new.rate_limit),
+        models: page.is_api().then_some(new.models),
+    }
+}

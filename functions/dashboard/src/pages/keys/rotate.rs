@@ -1,0 +1,80 @@
+//! A new token for a key. The old one works on for as long as is chosen.
+
+use askama::Template;
+use gateway_core::{
+    error::ApiError,
+    key_rules::{self, DEFAULT_GRACE_S, MOST_GRACE_S},
+    token::Token,
+};
+use gateway_store::{KeyRecord, UpdateOutcome, random};
+
+use super::{KeyView, Page, TRIES, UNPROCESSABLE, key_of, memory_of, shown};
+use crate::{
+    answer::{Answer, Failure},
+    frame::Frame,
+    visit::Visit,
+    when::When,
+};
+
+/// How long the old token may work, to choose from.
+const GRACES: [(u64, &str); 5] = [
+    (0, "Not at all"),
+    (3_600, "1 hour"),
+    (DEFAULT_GRACE_S, "24 hours"),
+    (604_800, "7 days"),
+    (MOST_GRACE_S, "30 days"),
+];
+
+const TOO_MANY_TOKENS: &str =
+    "This key was rotated too often. Wait until an old key stops working, or make a new key and delete this one.";
+
+#[derive(Template)]
+#[template(path = "key_rotate.html")]
+struct Rotate<'a> {
+    frame: Frame<'a>,
+    page: &'static Page,
+    key: KeyView<'a>,
+    graces: Vec<(u64, &'static str, bool)>,
+    problem: Option<&'a str>,
+}
+
+fn form<'a>(visit: &'a Visit<'_>, page: &'static Page, record: &'a KeyRecord, problem: Option<&'a str>) -> Rotate<'a> {
+    Rotate {
+        frame: visit.frame("Rotate the key", page.path),
+        page,
+        key: KeyView::of(page, record, visit.request.at),
+        graces: GRACES.map(|(seconds, label)| (seconds, label, seconds == DEFAULT_GRACE_S)).into(),
+        problem,
+    }
+}
+
+/// GET /keys/{id}/rotate, /billing-keys/{id}/rotate
+pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    let page = Page::of(visit);
+    let record = key_of(visit, page).await?;
+    Answer::page(&form(visit, page, &record, None))
+}
+
+/// POST /keys/{id}/rotate, /billing-keys/{id}/rotate: the new token is in this answer and nowhere else.
+pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
+    let (page, at) = (Page::of(visit), visit.request.at);
+    let grace_ms = visit.form.text("grace").parse().ok().and_then(key_rules::grace_ms);
+    for _ in 0..TRIES {
+        let memory = memory_of(visit).await?;
+        let record = key_of(visit, page).await?;
+        if memory.made.is_some() {
+            return Ok(Answer::go(format!("{}?notice=sent", page.key(record.id))));
+        }
+        let wrong = |problem| Answer::page_with(UNPROCESSABLE, &form(visit, page, &record, Some(problem)));
+        let Some(grace_ms) = grace_ms else { return wrong("Choose for how long the old key works.") };
+        let until = key_rules::grace_end(at, grace_ms, record.allowance.expires_at);
+        let token = Token::from_random(page.key_type, random()?);
+        match visit.app.store.key_rotate(&record.account, record.id, &token, until, at, Some(&memory)).await? {
+            UpdateOutcome::Updated(record) => return shown(visit, page, &record, &token, Some(When(until))),
+            UpdateOutcome::NotFound => return Err(Failure::NotFound),
+            UpdateOutcome::TooManyTokens => return wrong(TOO_MANY_TOKENS),
+            UpdateOutcome::Repeated => {}
+        }
+    }
+    Err(ApiError::internal("the same form came first every time").into())
+}
