@@ -19,7 +19,6 @@ async fn main() -> Result<(), StartError> {
         ledger: gateway_lambda::required("LEDGER_TABLE")?,
         usage: gateway_lambda::required("USAGE_TABLE")?,
         people: gateway_lambda::required("PEOPLE_TABLE")?,
-        ..Tables::default()
     };
     let sign_up = gateway_lambda::required("SIGN_UP")? == "true";
     let emails = gateway_lambda::environment("EMAIL_SENDER").is_some();
