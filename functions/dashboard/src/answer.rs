@@ -53,8 +53,6 @@ enum Body {
         text: &'static str,
         for_ever: bool,
     },
-    /// What is no page, whole or in pieces.
-    File(Response),
 }
 
 impl Answer {
@@ -88,12 +86,6 @@ impl Answer {
     /// A file; `for_ever` if its name is its contents' own.
     pub(crate) fn asset(content_type: &'static str, text: &'static str, for_ever: bool) -> Self {
         Self::of(200, Body::Asset { content_type, text, for_ever })
-    }
-
-    /// A file of the visitor's own, under this name.
-    pub(crate) fn file(response: Response, disposition: &'static str) -> Self {
-        let disposition = HeaderValue::from_static(disposition);
-        Self::of(200, Body::File(response.header(header::CONTENT_DISPOSITION, disposition)))
     }
 
     fn of(status: u16, body: Body) -> Self {
@@ -132,7 +124,6 @@ impl Answer {
                 cache = if for_ever { FOR_EVER } else { NOT_KEPT };
                 Response::bytes(self.status, content_type, text)
             }
-            Body::File(response) => response,
             Body::Elsewhere(target) => {
                 let target = if target.starts_with('/') { site.at(&target) } else { target };
                 // What is no header's value is no address of ours or of the provider's: better the first page.

@@ -15,7 +15,6 @@ mod passwords;
 pub mod routes;
 mod site;
 mod visit;
-mod when;
 mod written;
 
 use gateway_core::{error::ApiError, people::Role};

@@ -8,8 +8,8 @@ use crate::{
     answer::{Answer, Failure},
     assets,
     pages::{
-        billing, invitation, keys, link, openid, overview, receipt, reset, security, sign_in, sign_out, sign_up, top_up,
-        transactions, usage,
+        billing, invitation, keys, link, openid, overview, receipt, reset, security, sign_in, sign_out, sign_up,
+        top_up, transactions, usage,
     },
     visit::Visit,
 };

@@ -2,6 +2,7 @@
 
 use std::{borrow::Borrow, fmt};
 
+use askama::filters::HtmlSafe;
 use gateway_core::moment::UnixMs;
 
 /// A count: `1,234,567`.
@@ -28,15 +29,17 @@ impl fmt::Display for Count {
     }
 }
 
-/// A moment: `2026-11-23 09:30 UTC`.
+/// A moment, to the minute for people and exactly for machines:
+/// `<time datetime="2026-11-23T09:30:00.000Z">2026-11-23 09:30 UTC</time>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Time(pub(crate) UnixMs);
+pub(crate) struct When(pub(crate) UnixMs);
 
-impl fmt::Display for Time {
+/// Digits and our own element.
+impl HtmlSafe for When {}
+
+impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        let (day, clock) = (text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default());
-        write!(f, "{day} {clock} UTC")
+        write!(f, "<time datetime=\"{}\">{}</time>", self.0, self.0.minute())
     }
 }
 
@@ -76,7 +79,8 @@ mod tests {
 
     #[test]
     fn times_and_durations_are_short() {
-        assert_eq!(Time(UnixMs(1_795_426_200_999)).to_string(), "2026-11-23 09:30 UTC");
+        let shown = "<time datetime=\"2026-11-23T09:30:05.678Z\">2026-11-23 09:30 UTC</time>";
+        assert_eq!(When(UnixMs(1_795_426_205_678)).to_string(), shown);
         for (ms, text) in [(0, "0 ms"), (999, "999 ms"), (1_000, "1.0 s"), (59_999, "59.9 s"), (125_000, "2 min 5 s")] {
             assert_eq!(Duration(ms).to_string(), text);
         }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use gateway_core::ids::AccountId;
-use gateway_lambda::{Clock, StartError, StreamEvent, warm_up};
+use gateway_lambda::{Clock, StartError, StreamEvent, WarmUp};
 use gateway_store::{Mailer, Store, Tables};
 use low_balance::App;
 
@@ -18,9 +18,10 @@ async fn main() -> Result<(), StartError> {
         None => Mailer::nobody(),
     };
     // Nobody's: what is wanted is the connection.
-    warm_up(store.account_standing(&AccountId::from_random([0; 10]))).await;
+    let warm = store.clone();
+    let warm_up = WarmUp::of(async move { warm.account_standing(&AccountId::from_random([0; 10])).await });
     let app = App { store, mailer, billing_page, clock: Clock::system() };
-    gateway_lambda::run_events("low-balance", move |event: StreamEvent| {
+    gateway_lambda::run_events("low-balance", warm_up, move |event: StreamEvent| {
         let app = app.clone();
         async move { Ok::<_, Infallible>(low_balance::handle(&app, event).await) }
     })

@@ -15,6 +15,7 @@ use crate::{
     answer::{Answer, Failure},
     frame::Frame,
     visit::Visit,
+    written::When,
 };
 
 const PER_PAGE: usize = 25;

@@ -8,6 +8,7 @@ use crate::{
     answer::{Answer, Failure},
     frame::Frame,
     visit::Visit,
+    written::When,
 };
 
 #[derive(Template)]

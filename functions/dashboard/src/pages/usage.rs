@@ -23,7 +23,7 @@ use crate::{
     chart::Chart,
     frame::Frame,
     visit::Visit,
-    written::{Count, Duration, Time},
+    written::{Count, Duration, When},
 };
 
 const PATH: &str = "/usage";
@@ -57,7 +57,7 @@ struct Choice {
 /// A request, as the list shows it.
 struct Line {
     line: UsageLine,
-    time: Time,
+    time: When,
     key: String,
     duration: Option<Duration>,
 }
@@ -180,7 +180,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     (page.models, page.keys) = choices(&sums, &filter, key_name);
     let wanted: BTreeMap<_, _> = sums.into_iter().filter(|(group, _)| filter.takes(group)).collect();
     let line = |line: UsageLine| Line {
-        time: Time(line.created_at),
+        time: When(line.created_at),
         key: key_name(line.key_id),
         duration: line.duration_ms.map(Duration),
         line,

@@ -94,7 +94,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_environment_made_ahead_is_warm_before_it_asks_for_an_event_and_one_on_demand_asks_at_once() {
-        let slow = || WarmUp::of(async { Ok::<_, String>(tokio::time::sleep(Duration::from_millis(50)).await) });
+        let slow = || {
+            WarmUp::of(async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok::<_, String>(())
+            })
+        };
         assert!(slow().begin_in(false).await.is_empty());
         assert_eq!(slow().begin_in(true).await.len(), 1);
         assert!(WarmUp::default().begin_in(true).await.is_empty());

@@ -22,7 +22,7 @@ use crate::{
     answer::{Answer, Failure},
     frame::Frame,
     visit::Visit,
-    when::When,
+    written::When,
 };
 
 /// How often a form is looked at again when the same form came first.

@@ -13,7 +13,7 @@ use crate::{
     answer::{Answer, Failure},
     frame::Frame,
     visit::Visit,
-    when::When,
+    written::When,
 };
 
 /// How long the old token may work, to choose from.

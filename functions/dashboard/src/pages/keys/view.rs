@@ -7,7 +7,7 @@ use gateway_core::{
 use gateway_store::KeyRecord;
 
 use super::Page;
-use crate::when::When;
+use crate::written::When;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// A key that was made so long ago and never used is one that nobody seems to need.
