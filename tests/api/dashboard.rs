@@ -1,6 +1,7 @@
 //! `/dashboard`: what holds on every page. Each of its routes is asked, by the table that the function itself goes by.
 
 mod billing;
+mod keys;
 mod links;
 mod openid;
 mod passwords;
@@ -253,7 +254,15 @@ async fn assets_are_kept_for_ever_under_their_contents_name_and_no_longer_under_
 async fn a_page_with_all_that_it_needs_is_under_60_kb_on_the_wire_and_small_where_compressed() {
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;
-    for path in ["/dashboard", "/dashboard/billing", SECURITY] {
+    for path in [
+        "/dashboard",
+        "/dashboard/keys",
+        "/dashboard/keys/1",
+        "/dashboard/keys/new",
+        "/dashboard/billing-keys",
+        "/dashboard/billing",
+        SECURITY,
+    ] {
         let page = browser.get(path).await;
         let assets = page.text.split('"').filter(|part| part.starts_with("/dashboard/assets/")).map(str::to_owned);
         let (mut plain, mut packed) = (0, 0);

@@ -68,9 +68,10 @@ impl fmt::Display for AccountId {
 pub struct KeyId(pub u32);
 
 impl KeyId {
-    /// The id if `text` is a whole number of at least 1.
+    /// The id if `text` is a whole number of at least 1, in digits alone.
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|&id| id > 0).map(Self)
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|&id| digits && id > 0).map(Self)
     }
 }
 
@@ -173,5 +174,6 @@ mod tests {
         assert_eq!(RequestId::parse("81J00000000000000000000000"), None, "over 48 bits of time");
         assert_eq!(KeyId::parse("0"), None);
         assert_eq!(KeyId::parse("-1"), None);
+        assert_eq!(KeyId::parse("+1"), None);
     }
 }
