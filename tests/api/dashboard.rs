@@ -3,9 +3,11 @@
 mod billing;
 mod keys;
 mod links;
+mod models;
 mod openid;
 mod passwords;
 mod place;
+mod quick_start;
 mod sessions;
 mod usage;
 
@@ -261,6 +263,9 @@ async fn a_page_with_all_that_it_needs_is_under_60_kb_on_the_wire_and_small_wher
         "/dashboard/keys/new",
         "/dashboard/billing-keys",
         "/dashboard/billing",
+        "/dashboard/usage",
+        "/dashboard/models",
+        "/dashboard/quick-start",
         SECURITY,
     ] {
         let page = browser.get(path).await;

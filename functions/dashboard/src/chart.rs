@@ -10,10 +10,10 @@ const TOP: u64 = 150;
 const BASE: u64 = 1980;
 const RIGHT: u64 = 6950;
 /// Where a day's name is written, and how far a text stands from what it names.
-const DAYS_AT: u64 = 2200;
+const DAYS_AT: u64 = 2180;
 const GAP: u64 = 90;
 /// What a character is given, which is more than digits take.
-const CHARACTER: u64 = 72;
+const CHARACTER: u64 = 90;
 /// A bar alone is no wider.
 const WIDEST: u64 = 480;
 /// A bar of something is no lower, however much more the others are.
@@ -97,7 +97,7 @@ impl Chart {
 
     /// Where a line's text stands beside it.
     pub(crate) fn beside(line: &Label) -> u64 {
-        line.y + 35
+        line.y + 48
     }
 }
 

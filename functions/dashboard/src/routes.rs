@@ -8,8 +8,8 @@ use crate::{
     answer::{Answer, Failure},
     assets,
     pages::{
-        billing, invitation, keys, link, openid, overview, receipt, reset, security, sign_in, sign_out, sign_up,
-        top_up, transactions, usage,
+        billing, invitation, keys, link, models, openid, overview, quick_start, receipt, reset, security, sign_in,
+        sign_out, sign_up, top_up, transactions, usage,
     },
     visit::Visit,
 };
@@ -244,6 +244,13 @@ pub static ROUTES: &[Route] = &[
         path: "/usage/requests.csv",
         access: Access::User,
         handler: |v| Box::pin(usage::download(v)),
+    },
+    Route { method: Method::GET, path: "/models", access: Access::User, handler: |v| Box::pin(models::show(v)) },
+    Route {
+        method: Method::GET,
+        path: "/quick-start",
+        access: Access::User,
+        handler: |v| Box::pin(quick_start::show(v)),
     },
     Route { method: Method::GET, path: "/security", access: Access::User, handler: |v| Box::pin(security::show(v)) },
     Route { method: Method::POST, path: "/security", access: Access::User, handler: |v| Box::pin(security::submit(v)) },

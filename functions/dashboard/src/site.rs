@@ -35,6 +35,11 @@ impl Site {
         }
     }
 
+    /// Where the API's routes begin: `https://gateway.example`, with the stage where the address has it.
+    pub(crate) fn base(&self) -> String {
+        format!("{}{}", self.origin, self.root.strip_suffix(ROOT).unwrap_or_default())
+    }
+
     /// The path of a page, as a link has it: `/` is the first one.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{}", self.root, path.strip_suffix('/').unwrap_or(path))

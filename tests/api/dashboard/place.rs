@@ -73,6 +73,18 @@ async fn links_forms_and_redirects_have_the_stage_where_the_address_has_it() {
 }
 
 #[tokio::test]
+async fn the_quick_start_s_base_url_has_the_stage_where_the_address_has_it() {
+    let gateway = TestGateway::start().await;
+    let session = gateway.signed_in().await.cookie("ms_session").unwrap();
+    for (address, base) in [(DOMAIN, format!("https://{DOMAIN}/v1")), (AWS, format!("https://{AWS}/live/v1"))] {
+        let request = Request::get("/dashboard/quick-start").header("cookie", format!("__Host-ms_session={session}"));
+        let (answer, page) = send(&gateway, address, request.body("").unwrap()).await;
+        assert_eq!(answer.status(), 200, "{page}");
+        assert!(page.contains(&format!("<code id=\"base\">{base}</code>")), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_form_comes_from_the_address_that_it_goes_to() {
     let gateway = TestGateway::start().await;
     for address in [DOMAIN, AWS] {

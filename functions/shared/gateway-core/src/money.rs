@@ -90,6 +90,16 @@ impl Picos {
     }
 }
 
+/// A price as people read it: USD per million units, with at least two decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerMillion(pub Picos);
+
+impl fmt::Display for PerMillion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_decimal(f, self.0.0, 6, 2)
+    }
+}
+
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_decimal(f, self.0, 9, 2)
@@ -225,6 +235,9 @@ mod tests {
         assert_eq!(Picos::parse_usd_per_million("0.15"), Picos::parse_usd_per_unit("0.00000015"));
         assert_eq!(Picos(150_000).to_string(), "0.00000015");
         assert_eq!(Picos(0).to_string(), "0");
+        assert_eq!(PerMillion(Picos(150_000)).to_string(), "0.15");
+        assert_eq!(PerMillion(Picos(2_500_000)).to_string(), "2.50");
+        assert_eq!(PerMillion(Picos(27_775)).to_string(), "0.027775");
     }
 
     proptest! {

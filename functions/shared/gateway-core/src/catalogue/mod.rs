@@ -191,6 +191,13 @@ impl Catalogue {
         ids.into_iter().filter_map(|id| self.exact(id)).filter(|model| self.serves(model)).collect()
     }
 
+    /// Every model that is known, served or not, sorted by id.
+    pub fn known(&self) -> Vec<Model> {
+        let ids: BTreeSet<&str> =
+            table::ids().map(|(id, _)| id).chain(self.models.keys().map(String::as_str)).collect();
+        ids.into_iter().filter_map(|id| self.exact(id)).collect()
+    }
+
     /// The configured provider of this name.
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.get(name)

@@ -17,6 +17,7 @@ fn served(catalogue: &Catalogue) -> Vec<String> {
 fn only_configured_providers_serve() {
     let nobody = catalogue("{}");
     assert!(served(&nobody).is_empty());
+    assert!(nobody.known().iter().any(|model| model.id == "gpt-4o") && nobody.known().len() > 100);
     assert!(nobody.model("gpt-4o").is_some(), "known all the same");
 
     let open_ai = catalogue(r#"{"providers":{"openai":{}}}"#);
