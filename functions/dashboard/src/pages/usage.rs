@@ -131,6 +131,9 @@ fn address(visit: &Visit<'_>, path: &str, cursor: Option<&RequestId>) -> String 
 
 fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> Page<'a> {
     let (from, to) = range(visit);
+    // A field for a date takes nothing else.
+    let day = |text: String| UnixMs::parse_rfc3339(&text).map(UnixMs::day).unwrap_or_default();
+    let (from, to) = (day(from), day(to));
     let frame = visit.frame("Usage", PATH);
     Page { frame, problem, from, to, models: Vec::new(), keys: Vec::new(), shown: None }
 }
