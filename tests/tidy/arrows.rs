@@ -85,7 +85,8 @@ fn every_function_is_run_by_gateway_lambda_which_takes_many_events_at_once_and_e
         assert_eq!(main.matches("gateway_lambda::run_").count(), 1, "{name}'s main");
     }
     let runs = tree::code("functions/shared/gateway-lambda/src");
-    let (concurrent, whole) = (".run_concurrent()", ".layer(WholeInvocations(");
+    let (concurrent, whole) = (".run_concurrent()", "let whole = WholeInvocations { ");
     assert!(runs.contains(concurrent) && !runs.contains(".run()"));
     assert_eq!(runs.matches(concurrent).count(), runs.matches(whole).count());
+    assert_eq!(runs.matches(concurrent).count(), runs.matches(".layer(whole).run_concurrent()").count());
 }
