@@ -20,6 +20,7 @@ mod cold;
 mod contention;
 mod emulation;
 mod http_cost;
+mod pages;
 mod process;
 mod provider;
 mod refusals;
@@ -33,12 +34,13 @@ use std::{process::ExitCode, thread, time::Instant};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PARTS: [(&str, fn()); 6] = [
+const PARTS: [(&str, fn()); 7] = [
     ("http", http_cost::run),
     ("chunk", chunk::run),
     ("store", store_cost::run),
     ("units", units::run),
     ("contention", contention::run),
+    ("pages", pages::run),
     // Last: it moves this process to other processors than those that it measures on.
     ("cold", cold::run),
 ];
