@@ -24,8 +24,8 @@ async fn main() -> Result<(), StartError> {
     let emails = gateway_lambda::environment("EMAIL_SENDER").is_some();
     let secret = gateway_lambda::required("OPENID_SECRET")?;
     let payment_secrets = gateway_lambda::required("PAYMENTS_SECRET")?;
-    let (store, credentials, payment_secrets) =
-        tokio::join!(Store::connect(tables), credentials(secret), PaymentSecrets::connect(payment_secrets));
+    let (store, credentials) = (Store::connect(tables).await, credentials(secret));
+    let payment_secrets = PaymentSecrets::new(payment_secrets);
     let configuration = Configuration::stored(store.clone());
     let openid = match gateway_lambda::environment("OPENID_ISSUER") {
         Some(issuer) => {
@@ -48,8 +48,8 @@ async fn main() -> Result<(), StartError> {
 }
 
 /// Our secret at the OpenID provider, read when it is needed and again when it is old.
-async fn credentials(secret: String) -> Credentials {
-    let secrets = Secrets::connect(secret).await;
+fn credentials(secret: String) -> Credentials {
+    let secrets = Secrets::new(secret);
     Credentials::from_source(Arc::new(move || {
         let secrets = secrets.clone();
         Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })

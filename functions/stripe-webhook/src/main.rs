@@ -14,7 +14,7 @@ async fn main() -> Result<(), StartError> {
     };
     let secret = gateway_lambda::required("PAYMENTS_SECRET")?;
     let now = Clock::system().now();
-    let (store, secrets) = tokio::join!(Store::connect(tables), PaymentSecrets::connect(secret));
+    let (store, secrets) = (Store::connect(tables).await, PaymentSecrets::new(secret));
     // Of no payment: what is wanted is the connection.
     let (warm, warm_secrets) = (store.clone(), secrets.clone());
     let warm_up = WarmUp::of(async move { warm.payment("none").await });

@@ -38,7 +38,7 @@ impl App {
     /// The TLS stack can't be set up.
     pub async fn start(tables: Tables, provider_secret: String) -> Result<(Self, WarmUp), StartError> {
         let store = Store::connect(tables).await;
-        let secrets = Secrets::connect(provider_secret).await;
+        let secrets = Secrets::new(provider_secret);
         let source: Source = Arc::new(move || {
             let secrets = secrets.clone();
             Box::pin(async move { secrets.credentials().await.map_err(|error| error.to_string()) })

@@ -3,29 +3,49 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use aws_sdk_secretsmanager::{Client, operation::get_secret_value::builders::GetSecretValueFluentBuilder};
+use aws_sdk_secretsmanager::Client;
 use gateway_core::{
     error::{ApiError, ErrorCode},
     moment::UnixMs,
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::OnceCell;
 
 use crate::{StoreError, aws, kept::Kept};
 
 /// A secret that was changed is in use after this long at the latest.
 const REFRESH_MS: u64 = 300_000;
 
+/// One secret, and the client that its first read makes, so that no start waits for it.
+struct Secret {
+    id: String,
+    client: OnceCell<Client>,
+}
+
+impl Secret {
+    fn new(id: String) -> Self {
+        Self { id, client: OnceCell::new() }
+    }
+
+    /// What it holds, as JSON of this kind, which is said in words where it is another.
+    async fn secret_value<T: DeserializeOwned>(&self, operation: &'static str, what: &str) -> Result<T, StoreError> {
+        let client = self.client.get_or_init(async || Client::new(&aws::of_function().await)).await;
+        let secret = client.get_secret_value().secret_id(&self.id).send().await;
+        let secret = secret.map_err(|error| StoreError::of(operation, error))?;
+        // The parser's own message could quote the secret.
+        serde_json::from_str(secret.secret_string().unwrap_or("{}"))
+            .map_err(|_| StoreError::new(operation, format!("the secret is not {what}")))
+    }
+}
+
 /// The secret that holds the providers' credentials.
 #[derive(Clone)]
-pub struct Secrets {
-    client: Client,
-    provider_secret: String,
-}
+pub struct Secrets(Arc<Secret>);
 
 impl Secrets {
     /// The secret with this name or ARN.
-    pub async fn connect(provider_secret: String) -> Self {
-        Self { client: Client::new(&aws::of_function().await), provider_secret }
+    pub fn new(id: String) -> Self {
+        Self(Arc::new(Secret::new(id)))
     }
 
     /// Every credential by its name.
@@ -33,8 +53,7 @@ impl Secrets {
     /// # Errors
     /// Secrets Manager did not answer, or the secret is not a JSON object of strings.
     pub async fn credentials(&self) -> Result<HashMap<String, String>, StoreError> {
-        let secret = self.client.get_secret_value().secret_id(&self.provider_secret);
-        read_json("credentials", "a JSON object of strings", secret).await
+        self.0.secret_value("credentials", "a JSON object of strings").await
     }
 }
 
@@ -93,8 +112,7 @@ enum Source {
 }
 
 struct Stored {
-    client: Client,
-    payments_secret: String,
+    secret: Secret,
     kept: Kept<PaymentsSecret>,
 }
 
@@ -105,9 +123,8 @@ impl PaymentSecrets {
     }
 
     /// The secret with this name or ARN, which is read when it is first asked for.
-    pub async fn connect(payments_secret: String) -> Self {
-        let client = Client::new(&aws::of_function().await);
-        Self(Source::Stored(Arc::new(Stored { client, payments_secret, kept: Kept::default() })))
+    pub fn new(id: String) -> Self {
+        Self(Source::Stored(Arc::new(Stored { secret: Secret::new(id), kept: Kept::default() })))
     }
 
     /// The secret now.
@@ -124,20 +141,8 @@ impl PaymentSecrets {
 
 impl Stored {
     async fn read_again(&self) -> Result<PaymentsSecret, StoreError> {
-        let secret = self.client.get_secret_value().secret_id(&self.payments_secret);
-        read_json("payments_secret", "a JSON object of secret_key and webhook_secrets", secret).await
+        self.secret.secret_value("payments_secret", "a JSON object of secret_key and webhook_secrets").await
     }
-}
-
-async fn read_json<T: DeserializeOwned>(
-    operation: &'static str,
-    what: &str,
-    secret: GetSecretValueFluentBuilder,
-) -> Result<T, StoreError> {
-    let secret = secret.send().await.map_err(|error| StoreError::of(operation, error))?;
-    // The parser's own message could quote the secret.
-    serde_json::from_str(secret.secret_string().unwrap_or("{}"))
-        .map_err(|_| StoreError::new(operation, format!("the secret is not {what}")))
 }
 
 #[cfg(test)]
