@@ -4,6 +4,9 @@ import { after } from "node:test";
 
 const endings = [];
 
+// A run that is broken off is an end too: what was started goes with its process.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
 after(async () => {
   for (const ending of endings.reverse()) await ending();
 });

@@ -27,8 +27,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 for (const dialog of document.querySelectorAll("dialog[data-modal]")) {
   dialog.removeAttribute("open");
   dialog.showModal();
-  // A slip of the finger must not lose what is shown once.
+  // A slip of the finger must not lose what is shown once. Browsers let nobody cancel the second Escape's `cancel`.
   dialog.addEventListener("cancel", (event) => event.preventDefault());
+  dialog.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault());
   dialog.addEventListener("close", () => location.assign(dialog.querySelector("[data-done]").href));
 }
 
