@@ -52,7 +52,7 @@ const IDENTITIES: &str = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::Accoun
 const EMAIL: &str = "email";
 
 /// What the store's types are called where their methods are called.
-const RECEIVERS: [&str; 8] = ["self", "store", "secrets", "configuration", "app", "held", "bill", "mailer"];
+const RECEIVERS: [&str; 9] = ["self", "store", "secret", "secrets", "configuration", "app", "held", "bill", "mailer"];
 
 /// The crates through which a function reaches a table: the store, and what pays by it.
 const REACHING: [&str; 2] = ["functions/shared/gateway-store/src", "functions/shared/gateway-paid/src"];

@@ -53,7 +53,8 @@ impl Secrets {
     /// # Errors
     /// Secrets Manager did not answer, or the secret is not a JSON object of strings.
     pub async fn credentials(&self) -> Result<HashMap<String, String>, StoreError> {
-        self.0.secret_value("credentials", "a JSON object of strings").await
+        let Self(secret) = self;
+        secret.secret_value("credentials", "a JSON object of strings").await
     }
 }
 
