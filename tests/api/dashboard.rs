@@ -12,7 +12,7 @@ mod sessions;
 mod usage;
 
 use dashboard::routes::{Access, ROUTES, Route};
-use gateway_core::people::LinkKind;
+use gateway_core::{ledger::EntryKind, money::Nanos, people::LinkKind};
 use http::Method;
 use support::{Answer, Browser, TestGateway};
 
@@ -177,6 +177,30 @@ fn check_headers(answer: &Answer, what: &str) {
     }
     assert!(!answer.header("x-request-id").is_empty(), "{what}");
     assert!(answer.headers.get("strict-transport-security").is_none(), "{what}: this machine has no https");
+}
+
+#[tokio::test]
+async fn what_is_another_account_s_is_not_there_on_any_route_that_takes_an_id() {
+    let gateway = TestGateway::start().await;
+    let (other, keys) = keys::stranger(&gateway).await;
+    let entry = billing::entry_of(&gateway, &other, EntryKind::Payment, Nanos::usd(1), "a payment").await;
+    let browser = gateway.signed_in().await;
+    let (page, before) = (browser.get(SECURITY).await, gateway.standing().await);
+    // Whoever comes without a session is let in by the secret that these have instead of an id.
+    let users = ROUTES.iter().filter(|route| [Access::User, Access::Owner].contains(&route.access));
+    for route in users.filter(|route| route.path.contains('{')) {
+        // Of the stranger's four keys the first two have the same numbers as ours.
+        let id = if route.path.starts_with("/billing-keys/") { "4" } else { "3" };
+        let path = format!("/dashboard{}", route.path.replace("{id}", id).replace("{entry}", entry.as_str()));
+        assert!(!path.contains('{'), "{path}: what is another account's there?");
+        let answer = match route.method == Method::POST {
+            true => browser.submit(&page, &path, &[("name", "stolen"), ("grace", "0")]).await,
+            false => browser.get(&path).await,
+        };
+        assert_eq!(answer.status, 404, "{} {path}: {}", route.method, answer.text);
+    }
+    assert_eq!(gateway.standing().await, before);
+    assert_eq!(gateway.store().account_standing(&other).await.unwrap().unwrap().keys, keys);
 }
 
 #[tokio::test]

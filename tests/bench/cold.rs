@@ -11,6 +11,7 @@ mod limit;
 mod runtime;
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
@@ -64,7 +65,8 @@ struct Function {
     /// The file in `events/`, without its extension.
     event: &'static str,
     expected: &'static str,
-    starts: Vec<Start>,
+    /// For each `Cpu` in turn.
+    starts: Vec<Vec<Start>>,
 }
 
 /// One start.
@@ -99,18 +101,19 @@ pub(crate) fn run() {
         })
         .collect();
     limit::leave_the_measured_processor();
-    for cpu in Cpu::available() {
-        functions.iter_mut().for_each(|function| function.starts.clear());
+    let cpus = Cpu::available();
+    for cpu in &cpus {
+        functions.iter_mut().for_each(|function| function.starts.push(Vec::new()));
         for round in 0..=ROUNDS {
             for function in &mut functions {
-                let start = runtime.block_on(start(function, &aws, &cpu));
+                let start = runtime.block_on(start(function, &aws, cpu));
                 if round > 0 {
-                    function.starts.push(start);
+                    function.starts.last_mut().unwrap().push(start);
                 }
             }
         }
-        print(&functions, &cpu);
     }
+    print(&functions, &cpus);
 }
 
 /// Starts the function, has it answer one event, and ends it.
@@ -118,6 +121,7 @@ async fn start(function: &Function, aws: &Aws, cpu: &Cpu) -> Start {
     let mut api = RuntimeApi::start(event(function, aws)).await;
     aws.forget_connections();
     let log = folder().join(format!("{}.log", function.name));
+    cpu.begin();
     let mut command = cpu.command(&function.binary);
     command.envs(aws.variables()).env("AWS_LAMBDA_RUNTIME_API", &api.address);
     command.env("AWS_LAMBDA_FUNCTION_NAME", function.name).env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
@@ -130,6 +134,7 @@ async fn start(function: &Function, aws: &Aws, cpu: &Cpu) -> Start {
     child.0.stdin.take().unwrap().write_all(b"\n").unwrap();
     let failed = |what: &str| panic!("{}: {what}: {}", function.name, log.display());
     let Some(Seen::Next(ready)) = api.seen().await else { failed("it did not ask for an event") };
+    cpu.asked();
     let busy = limit::processor_time(child.0.id()) - shell_s;
     let Some(Seen::Answer { at, path, body }) = api.seen().await else { failed("it did not answer") };
     let body = String::from_utf8_lossy(&body);
@@ -177,29 +182,33 @@ fn peak_mib(process: u32) -> f64 {
     peak.unwrap().trim().parse::<f64>().unwrap() / 1024.0
 }
 
-/// The medians of all starts, and what they are of the first function's.
-fn print(functions: &[Function], cpu: &Cpu) {
-    println!(
-        "| {} | to its first connection | ready | | processor time | | first answer | | peak memory |",
-        cpu.name()
-    );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-    let ms = |function: &Function, of: fn(&Start) -> Duration| {
-        median(function.starts.iter().map(|start| of(start).as_secs_f64() * 1000.0))
+/// The medians of all starts, and what some are of the first function's: all of one processor, and of less what differs.
+fn print(functions: &[Function], cpus: &[Cpu]) {
+    let mut head = "| | to its first connection | ready | | processor time until then | | first answer |".to_owned();
+    for cpu in &cpus[1..] {
+        let _ = write!(head, " {}: processor time until ready | | first answer |", cpu.name());
+    }
+    println!("{head} peak memory |\n|---|{}", "--:|".repeat(head.matches('|').count() - 1));
+    let ms = |starts: &[Start], of: fn(&Start) -> Duration| {
+        median(starts.iter().map(|start| of(start).as_secs_f64() * 1000.0))
     };
-    let times: [fn(&Start) -> Duration; 3] = [|start| start.ready, |start| start.busy, |start| start.answered];
     for function in functions {
-        let connected: Vec<_> = function.starts.iter().filter_map(|start| start.connected).collect();
-        let connected = match connected.as_slice() {
-            [] => String::new(),
-            all => format!("{:.1} ms", median(all.iter().map(|time| time.as_secs_f64() * 1000.0))),
-        };
-        let row = times.map(|of| {
-            let (own, hello) = (ms(function, of), ms(&functions[0], of));
-            format!("{own:.1} ms | ×{:.2}", own / hello)
-        });
-        let peak = median(function.starts.iter().map(|start| start.peak_mib));
-        println!("| {} | {connected} | {} | {peak:.0} MiB |", function.name, row.join(" | "));
+        let mut row = format!("| {} |", function.name);
+        for (at, starts) in function.starts.iter().enumerate() {
+            let beside_hello = |of| {
+                let (own, hello) = (ms(starts, of), ms(&functions[0].starts[at], of));
+                format!(" {own:.1} ms | ×{:.2} |", own / hello)
+            };
+            if at == 0 {
+                let connected = starts.iter().all(|start| start.connected.is_some());
+                let connected = connected.then(|| ms(starts, |start| start.connected.unwrap_or_default()));
+                row += &connected.map_or("  |".to_owned(), |ms| format!(" {ms:.1} ms |"));
+                row += &beside_hello(|start| start.ready);
+            }
+            row += &beside_hello(|start| start.busy);
+            let _ = write!(row, " {:.1} ms |", ms(starts, |start| start.answered));
+        }
+        println!("{row} {:.0} MiB |", median(function.starts[0].iter().map(|start| start.peak_mib)));
     }
     println!();
 }

@@ -1,4 +1,4 @@
-"""`cargo lambda build` makes every function's binary, and each is small enough to start fast."""
+"""`cargo lambda build` makes every function's binary, and each is small enough to start fast and linked as functions/build.rs says."""
 
 import unittest
 
@@ -16,3 +16,10 @@ class Build(unittest.TestCase):
                 size = (folder / function / "bootstrap.zip").stat().st_size
                 print(f"{function}: {size / 1e6:.2f} MB zipped", flush=True)
                 self.assertLessEqual(size, AUTHORIZER_BUDGET if function == "authorizer" else BUDGET)
+
+    def test_every_function_s_binary_lies_at_a_fixed_address(self):
+        for function in functions():
+            with self.subTest(function), open(build() / "lambda" / function / "bootstrap", "rb") as binary:
+                header = binary.read(18)
+                # Of an ELF file the type: 2 is executable at its address, 3 anywhere.
+                self.assertEqual((header[:4], header[16]), (b"\x7fELF", 2))

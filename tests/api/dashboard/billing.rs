@@ -1,6 +1,11 @@
 //! Billing: the figures, topping up, the transactions and their receipts, and the banner of a low balance.
 
-use gateway_core::{ids::RequestId, ledger::EntryKind, money::Nanos, people::LinkKind};
+use gateway_core::{
+    ids::{AccountId, RequestId},
+    ledger::EntryKind,
+    money::Nanos,
+    people::LinkKind,
+};
 use gateway_store::{Credit, random};
 use http::Method;
 use support::{Answer, Browser, MODEL, Reply, START, Stripe, TestGateway};
@@ -44,11 +49,22 @@ fn figure<'a>(page: &'a Answer, name: &str) -> &'a str {
     after.split('<').next().unwrap()
 }
 
-/// Adds an entry of this kind, and says which.
+/// Adds an entry of this kind to the gateway's account, and says which.
 async fn entry(gateway: &TestGateway, kind: EntryKind, amount: Nanos, description: &str) -> RequestId {
+    entry_of(gateway, &gateway.account, kind, amount, description).await
+}
+
+/// Adds an entry of this kind to the account, and says which.
+pub(super) async fn entry_of(
+    gateway: &TestGateway,
+    account: &AccountId,
+    kind: EntryKind,
+    amount: Nanos,
+    description: &str,
+) -> RequestId {
     let id = RequestId::new(gateway.clock().now(), random().unwrap());
     let credit = Credit { id: id.clone(), kind, amount, description: description.to_owned() };
-    assert!(gateway.store().account_credit(&gateway.account, &credit).await.unwrap());
+    assert!(gateway.store().account_credit(account, &credit).await.unwrap());
     id
 }
 
@@ -319,14 +335,7 @@ async fn what_is_no_payment_or_of_another_account_has_no_receipt() {
     let browser = gateway.signed_in().await;
     let gift = entry(&gateway, EntryKind::Adjustment, Nanos::usd(1), "Free credit").await;
     let other = gateway.store().account_create("other", gateway.clock().now()).await.unwrap().id;
-    let foreign = RequestId::new(gateway.clock().now(), random().unwrap());
-    let credit = Credit {
-        id: foreign.clone(),
-        kind: EntryKind::Payment,
-        amount: Nanos::usd(1),
-        description: "Payment pi_x".into(),
-    };
-    assert!(gateway.store().account_credit(&other, &credit).await.unwrap());
+    let foreign = entry_of(&gateway, &other, EntryKind::Payment, Nanos::usd(1), "Payment pi_x").await;
     chat(&gateway).await;
     let page = browser.get(BILLING).await;
     assert!(!page.text.contains(RECEIPTS), "{}", page.text);

@@ -69,7 +69,7 @@ async fn api(gateway: &TestGateway, id: KeyId) -> Value {
 }
 
 /// Another account with keys of both kinds, of which the last ones have ids that the test's account has not.
-async fn stranger(gateway: &TestGateway) -> (AccountId, Vec<KeyRecord>) {
+pub(super) async fn stranger(gateway: &TestGateway) -> (AccountId, Vec<KeyRecord>) {
     let (store, now) = (gateway.store(), gateway.clock().now());
     let account = store.account_create("Stranger", now).await.unwrap().id;
     for key_type in [KeyType::Billing, KeyType::Proxy, KeyType::Proxy, KeyType::Billing] {

@@ -4,7 +4,8 @@
 //! instruction on, and starting the shell is no part of the measurement.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -24,23 +25,44 @@ pub(super) enum Cpu {
     One,
     /// A part of it: the folder of a control group.
     Part(PathBuf),
+    /// A processor until the function asks for its first event, and a part of it from then on: the folder of a control group.
+    /// So Lambda gives it where environments are made on demand.
+    Burst(PathBuf),
 }
 
 impl Cpu {
     /// All, as far as this machine lets itself be divided.
     pub(super) fn available() -> Vec<Self> {
-        let part = control_group();
+        let (part, burst) = (control_group("part"), control_group("burst"));
         if part.is_none() {
             println!("A part of a processor can't be given here: that takes root and control groups.\n");
         }
-        std::iter::once(Self::One).chain(part.map(Self::Part)).collect()
+        std::iter::once(Self::One).chain(part.map(Self::Part)).chain(burst.map(Self::Burst)).collect()
     }
 
     /// What it is called in the table.
     pub(super) fn name(&self) -> String {
+        let part = f64::from(QUOTA_US) / f64::from(PERIOD_US);
         match self {
             Self::One => "one processor".to_owned(),
-            Self::Part(_) => format!("{:.2} of a processor", f64::from(QUOTA_US) / f64::from(PERIOD_US)),
+            Self::Part(_) => format!("{part:.2} of a processor"),
+            Self::Burst(_) => format!("one processor until it asks, then {part:.2} of it"),
+        }
+    }
+
+    /// What the next process has before it asks for an event.
+    pub(super) fn begin(&self) {
+        match self {
+            Self::One => {}
+            Self::Part(group) => limit(group, Some(QUOTA_US)).unwrap(),
+            Self::Burst(group) => limit(group, None).unwrap(),
+        }
+    }
+
+    /// It has asked.
+    pub(super) fn asked(&self) {
+        if let Self::Burst(group) = self {
+            limit(group, Some(QUOTA_US)).unwrap();
         }
     }
 
@@ -48,7 +70,7 @@ impl Cpu {
     pub(super) fn command(&self, binary: &Path) -> Command {
         let group = match self {
             Self::One => PathBuf::from("/dev/null"),
-            Self::Part(group) => group.join("cgroup.procs"),
+            Self::Part(group) | Self::Burst(group) => group.join("cgroup.procs"),
         };
         let mut command = Command::new("taskset");
         command.args(["-c", MEASURED, "/bin/sh", "-c", r#"echo $$ >"$1" && read -r line && exec "$2""#, "sh"]);
@@ -59,32 +81,38 @@ impl Cpu {
 
 impl Drop for Cpu {
     fn drop(&mut self) {
-        if let Self::Part(group) = self {
+        if let Self::Part(group) | Self::Burst(group) = self {
             // A group that could not be removed is empty and in nobody's way.
             let _ = fs::remove_dir(group);
         }
     }
 }
 
-/// A new control group with the quota, of the first or the second version of Linux's control groups.
-fn control_group() -> Option<PathBuf> {
-    let name = format!("modelswitch-bench-{}", std::process::id());
-    let first = || {
-        let group = Path::new("/sys/fs/cgroup/cpu").join(&name);
+/// A new control group, of the first or the second version of Linux's control groups, if it takes a quota.
+fn control_group(name: &str) -> Option<PathBuf> {
+    let name = format!("modelswitch-bench-{}-{name}", std::process::id());
+    ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].iter().find_map(|root| {
+        let group = Path::new(root).join(&name);
         fs::create_dir(&group).ok()?;
-        fs::write(group.join("cpu.cfs_period_us"), PERIOD_US.to_string()).ok()?;
-        fs::write(group.join("cpu.cfs_quota_us"), QUOTA_US.to_string()).ok()?;
+        if limit(&group, Some(QUOTA_US)).is_err() {
+            // Nobody is in it yet, and where the controller is not there it is of no use.
+            let _ = fs::remove_dir(&group);
+            return None;
+        }
         Some(group)
-    };
-    let second = || {
-        let group = Path::new("/sys/fs/cgroup").join(&name);
-        fs::create_dir(&group).ok()?;
-        let limited = fs::write(group.join("cpu.max"), format!("{QUOTA_US} {PERIOD_US}"));
-        // Nobody is in it yet, and where the controller is not there it is of no use.
-        limited.or_else(|_| fs::remove_dir(&group).and(Err(std::io::ErrorKind::Unsupported.into()))).ok()?;
-        Some(group)
-    };
-    first().or_else(second)
+    })
+}
+
+/// Gives the group so much of each period, or all of it.
+fn limit(group: &Path, quota_us: Option<u32>) -> io::Result<()> {
+    let set =
+        |file: &str, value: String| OpenOptions::new().write(true).open(group.join(file))?.write_all(value.as_bytes());
+    if group.join("cpu.max").exists() {
+        let quota = quota_us.map_or("max".to_owned(), |quota| quota.to_string());
+        return set("cpu.max", format!("{quota} {PERIOD_US}"));
+    }
+    set("cpu.cfs_period_us", PERIOD_US.to_string())?;
+    set("cpu.cfs_quota_us", quota_us.map_or("-1".to_owned(), |quota| quota.to_string()))
 }
 
 /// Moves this process to the other processors, if there are any.
