@@ -186,7 +186,9 @@ fn peak_mib(process: u32) -> f64 {
 fn print(functions: &[Function], cpus: &[Cpu]) {
     let mut head = "| | to its first connection | ready | | processor time until then | | first answer |".to_owned();
     for cpu in &cpus[1..] {
-        let _ = write!(head, " {}: processor time until ready | | first answer |", cpu.name());
+        let until_ready =
+            if cpu.is_one_until_ready() { String::new() } else { format!(" ready, with {} | |", cpu.name()) };
+        let _ = write!(head, "{until_ready} first answer, with {} |", cpu.name());
     }
     println!("{head} peak memory |\n|---|{}", "--:|".repeat(head.matches('|').count() - 1));
     let ms = |starts: &[Start], of: fn(&Start) -> Duration| {
@@ -194,7 +196,7 @@ fn print(functions: &[Function], cpus: &[Cpu]) {
     };
     for function in functions {
         let mut row = format!("| {} |", function.name);
-        for (at, starts) in function.starts.iter().enumerate() {
+        for (at, (starts, cpu)) in function.starts.iter().zip(cpus).enumerate() {
             let beside_hello = |of| {
                 let (own, hello) = (ms(starts, of), ms(&functions[0].starts[at], of));
                 format!(" {own:.1} ms | ×{:.2} |", own / hello)
@@ -204,8 +206,10 @@ fn print(functions: &[Function], cpus: &[Cpu]) {
                 let connected = connected.then(|| ms(starts, |start| start.connected.unwrap_or_default()));
                 row += &connected.map_or("  |".to_owned(), |ms| format!(" {ms:.1} ms |"));
                 row += &beside_hello(|start| start.ready);
+                row += &beside_hello(|start| start.busy);
+            } else if !cpu.is_one_until_ready() {
+                row += &beside_hello(|start| start.ready);
             }
-            row += &beside_hello(|start| start.busy);
             let _ = write!(row, " {:.1} ms |", ms(starts, |start| start.answered));
         }
         println!("{row} {:.0} MiB |", median(function.starts[0].iter().map(|start| start.peak_mib)));

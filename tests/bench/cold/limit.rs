@@ -44,10 +44,15 @@ impl Cpu {
     pub(super) fn name(&self) -> String {
         let part = f64::from(QUOTA_US) / f64::from(PERIOD_US);
         match self {
-            Self::One => "one processor".to_owned(),
-            Self::Part(_) => format!("{part:.2} of a processor"),
-            Self::Burst(_) => format!("one processor until it asks, then {part:.2} of it"),
+            Self::One => "one".to_owned(),
+            Self::Part(_) => format!("{part:.2} of one"),
+            Self::Burst(_) => format!("one, then {part:.2} of it"),
         }
+    }
+
+    /// It is a whole one until the function asks for its first event.
+    pub(super) fn is_one_until_ready(&self) -> bool {
+        !matches!(self, Self::Part(_))
     }
 
     /// What the next process has before it asks for an event.
@@ -134,6 +139,8 @@ pub(super) fn wait_until_it_waits(process: u32) {
     while !waits() {
         thread::sleep(Duration::from_millis(1));
     }
+    // What the shell had of its part is given again with the next period.
+    thread::sleep(Duration::from_micros(PERIOD_US.into()));
 }
 
 /// The processor time that all threads of the process have had so far.
