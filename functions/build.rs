@@ -1,7 +1,7 @@
 //! How every function's binary is linked: at a fixed address, as Go's linker does it.
 //!
 //! A binary that may lie anywhere has a table of all the addresses in its data, and each start reads the table and writes
-//! as many before `main`: for chat-completions 40,000, over 1.5 MB, which was a third of the time until it was ready. Stack,
+//! as many before `main`: for chat-completions 40,000, over 1.5 MB, which was a fifth of the time until it was ready. Stack,
 //! heap and libraries still lie anywhere.
 
 #[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]

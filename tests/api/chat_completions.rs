@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use gateway_core::{ledger::EntryKind, money::Nanos, token::KeyType};
+use gateway_upstream::Timeouts;
 use http::Method;
 use serde_json::json;
 use support::{MODEL, Reply, TestGateway, chat_answer, chat_stream, refusals};
@@ -291,7 +292,12 @@ async fn another_key_s_idle_allowance_pays_before_anybody_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_at_the_same_time_never_overdraw_the_balance() {
     // Each holds about 0.0001 USD and costs 0.000058: the balance runs out among 40 requests of 4 keys.
-    let gateway = TestGateway::with_credit("0.001").await;
+    let gateway = TestGateway::start_with(|options| {
+        options.free_credit = Nanos::parse_usd("0.001").unwrap();
+        // On a busy machine 40 at once take longer than the tests' provider is given.
+        options.timeouts = Timeouts::default();
+    })
+    .await;
     let mut clients = vec![gateway.proxy.clone()];
     for _ in 0..3 {
         clients.push(gateway.key(KeyType::Proxy, |_| ()).await.1);
