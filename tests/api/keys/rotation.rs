@@ -89,6 +89,29 @@ async fn without_grace_the_old_token_is_gone_when_the_authorizer_asks_again() {
 }
 
 #[tokio::test]
+async fn no_earlier_token_works_longer_than_the_last_grace() {
+    let gateway = TestGateway::start().await;
+    let (key, first) = made(&gateway, json!({"name": "a"})).await;
+    let (_, second) = rotated(&gateway, &key, json!({})).await;
+    let (_, third) = rotated(&gateway, &key, json!({"grace_seconds": 60})).await;
+    gateway.clock().advance_ms(59_999);
+    assert_eq!((status(&first).await, status(&second).await, status(&third).await), (200, 200, 200));
+    gateway.clock().advance_ms(10_001);
+    assert_eq!((status(&first).await, status(&second).await, status(&third).await), (401, 401, 200));
+    let (_, fourth) = rotated(&gateway, &key, json!({"grace_seconds": 3600})).await;
+    let (_, fifth) = rotated(&gateway, &key, json!({"grace_seconds": 86_400})).await;
+    gateway.clock().advance_ms(3_600_000 + 10_000);
+    assert_eq!((status(&third).await, status(&fourth).await), (401, 200), "a longer grace gives none back");
+    let (_, sixth) = rotated(&gateway, &key, json!({"grace_seconds": 0})).await;
+    gateway.clock().advance_ms(10_000);
+    assert_eq!(
+        (status(&fourth).await, status(&fifth).await, status(&sixth).await),
+        (401, 401, 200),
+        "whoever has a token that leaked is out, also where the key was rotated since"
+    );
+}
+
+#[tokio::test]
 async fn a_grace_never_passes_the_key_s_own_expiry() {
     let gateway = TestGateway::start().await;
     let (key, old) = made(&gateway, json!({"name": "a", "expires_at": "2026-11-23T10:30:00Z"})).await;
@@ -155,7 +178,9 @@ async fn bad_request_for_more_tokens_in_their_grace_than_a_key_may_have() {
     assert_eq!(status(&first).await, 200, "no grace ended early");
     changed(&gateway, &key, json!({"active": false})).await;
     assert_eq!(status(&first).await, 403, "and all of them can still be switched off");
-    gateway.clock().advance_ms(DAY_MS);
+    let (_, last) = rotated(&gateway, &key, json!({"grace_seconds": 0})).await;
+    gateway.clock().advance_ms(10_000);
+    assert_eq!((status(&first).await, status(&last).await), (401, 403), "and ended by one rotation without a grace");
     changed(&gateway, &key, json!({"active": true})).await;
     rotated(&gateway, &key, json!({})).await;
 }

@@ -242,6 +242,11 @@ impl KeyRecord {
         self.old_tokens.keys().map(|&old| TokenHash(old)).chain([self.token])
     }
 
+    /// When the last of the tokens that were rotated out stops working; none if none works at `at`.
+    pub fn grace_ends_at(&self, at: UnixMs) -> Option<UnixMs> {
+        self.old_tokens.values().copied().max().filter(|until| *until > at)
+    }
+
     /// The same without the tokens whose grace is over. The table drops them by itself, whenever it likes.
     pub(crate) fn at(mut self, at: UnixMs) -> Self {
         self.old_tokens.retain(|_, until| *until > at);

@@ -186,7 +186,8 @@ impl Store {
         Err(StoreError::new("key_update", "the key's item changed under every try"))
     }
 
-    /// Gives the key a new token. The old one works until `grace_until`, or no longer if that is now.
+    /// Gives the key a new token. Those it had work until `grace_until` at the latest, or no longer if that is now: who ends
+    /// the grace of a token that leaked ends it, however often the key was rotated since.
     ///
     /// # Errors
     /// The database did not answer.
@@ -202,19 +203,22 @@ impl Store {
         for _ in 0..TRIES {
             let Some(before) = self.key_itself(account, key).await? else { return Ok(UpdateOutcome::NotFound) };
             let before = before.at(at);
-            if before.old_tokens.len() + 1 >= MOST_TOKENS {
+            if grace_until > at && before.old_tokens.len() + 1 >= MOST_TOKENS {
                 return Ok(UpdateOutcome::TooManyTokens);
             }
             let mut after = before.clone();
             after.token = token.hash();
             after.prefix = token.prefix().to_owned();
-            let old = if grace_until > at {
-                after.old_tokens.insert(before.token.0, grace_until);
-                self.token_retire(&before.token, grace_until)?
-            } else {
-                self.token_delete(&before.token)?
-            };
-            let mut items = vec![self.token_put(&after)?, old];
+            let mut items = vec![self.token_put(&after)?];
+            for old in before.tokens() {
+                if grace_until <= at {
+                    after.old_tokens.remove(&old.0);
+                    items.push(self.token_delete(&old)?);
+                } else if before.old_tokens.get(&old.0).is_none_or(|until| *until > grace_until) {
+                    after.old_tokens.insert(old.0, grace_until);
+                    items.push(self.token_retire(&old, grace_until)?);
+                }
+            }
             items.extend(self.key_rewrite(&before, &after)?);
             let remembered = items.len();
             items.extend(idempotency.map(|it| self.idempotency_put(account, it, Some(key))).transpose()?);

@@ -51,6 +51,11 @@ impl<'a> KeyView<'a> {
         self.record.allowance.expires_at.map(When)
     }
 
+    /// Until when values that were rotated out still work, if any does.
+    pub(super) fn old_until(&self) -> Option<When> {
+        if self.is_expired() { None } else { self.record.grace_ends_at(self.at).map(When) }
+    }
+
     pub(super) fn is_active(&self) -> bool {
         self.record.allowance.active
     }
