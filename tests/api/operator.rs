@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use gateway_core::people::{Email, Role, User};
 use modelswitch::{Data, cli::Cli, operator};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Client, Folder, TestGateway};
 
 /// A gateway on a file, and commands on that file.
@@ -97,7 +98,14 @@ async fn a_user_is_invited_reset_listed_and_removed_by_links_that_are_shown_once
     let problem = operated.command(&line).await.unwrap_err();
     assert!(problem.contains("is a user already"), "{problem}");
     // Without --url it is this machine's usual address.
+    let (earlier, _) = operated.command("user reset ada@example.com").await.unwrap();
     let (reset, _) = operated.command("user reset ada@example.com").await.unwrap();
+    let earlier = earlier["url"].as_str().unwrap().strip_prefix("http://127.0.0.1:8787").unwrap();
+    assert_eq!(
+        operated.gateway.browser().get(earlier).await.status,
+        404,
+        "a new link takes the place of an earlier one"
+    );
     let here = reset["url"].as_str().unwrap().strip_prefix("http://127.0.0.1:8787").unwrap().to_owned();
     assert_eq!(operated.gateway.browser().fill(&here, &[("password", "quite another one")]).await.status, 303);
     assert_eq!(browser.user().await, None, "a reset signs out everywhere");
@@ -105,6 +113,25 @@ async fn a_user_is_invited_reset_listed_and_removed_by_links_that_are_shown_once
     assert_eq!(operated.gateway.browser().get(&here).await.status, 404);
     let problem = operated.command("user reset ada@example.com").await.unwrap_err();
     assert!(problem.contains("there is no user ada@example.com"), "{problem}");
+}
+
+#[tokio::test]
+async fn the_operator_is_told_of_an_address_that_nobody_checked() {
+    let operated = Operated::start().await;
+    let owner = |account| {
+        let email = Email::parse("ada@example.com").unwrap();
+        User { verified: false, ..User::new(email, account, Role::Owner, operated.gateway.clock().now()) }
+    };
+    let now = operated.gateway.clock().now();
+    operated.gateway.store().user_sign_up("ada", now, owner).await.unwrap().unwrap();
+    let (listed, text) = operated.command("user list").await.unwrap();
+    assert!(text.contains("ada@example.com (not checked)"), "{text}");
+    assert_eq!((&listed[0]["verified"], &listed[1]["verified"]), (&json!(false), &json!(true)), "{listed}");
+    let line = format!("user invite ada@example.com --account {}", operated.gateway.account);
+    let problem = operated.command(&line).await.unwrap_err();
+    assert!(problem.contains("nobody checked") && problem.contains("user remove ada@example.com"), "{problem}");
+    let (_, text) = operated.command("user reset ada@example.com").await.unwrap();
+    assert!(text.contains("may hold the account's keys (0)"), "{text}");
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use futures_util::future::join_all;
 use gateway_core::{
     ids::AccountId,
     moment::UnixMs,
-    people::{Email, LINK_MS, Link, LinkKind, PasswordHash, Role, SEEN_EVERY_MS, SESSION_IDLE_MS, Secret, Tries, User},
+    people::{
+        DEVICE_MS, Email, LINK_MS, Link, LinkKind, PasswordHash, Role, SEEN_EVERY_MS, SESSION_IDLE_MS, Secret, Tries,
+        User,
+    },
 };
 use gateway_store::{Accepted, Store, random};
 use support::{
@@ -142,13 +145,17 @@ fn a_session_lives_as_its_user_and_its_use_let_it() {
         assert_eq!(live(later).await, None);
         store.session_open(&secret, &signed_out, START).await.unwrap();
         assert!(live(START).await.is_some());
-        store.user_password(&ada(), &hash("new")).await.unwrap().unwrap();
+        store.user_password(&signed_out, &hash("new")).await.unwrap().unwrap();
         assert_eq!(live(START).await, None);
+        let late = store.user_password(&signed_out, &hash("newer")).await.unwrap();
+        assert_eq!(late, None, "who read the user before another change changes nothing");
+        assert_eq!(store.user(&ada()).await.unwrap().unwrap().password, Some(hash("new")));
         store.session_close(&secret).await.unwrap();
         store.session_close(&secret).await.unwrap();
         let nobody = Email::parse("nobody@example.com").unwrap();
         assert_eq!(store.user_sign_out(&nobody).await.unwrap(), None);
-        assert_eq!(store.user_password(&nobody, &hash("x")).await.unwrap(), None);
+        let gone = User::new(nobody, AccountId::from_random([1; 10]), Role::Owner, START);
+        assert_eq!(store.user_password(&gone, &hash("x")).await.unwrap(), None);
     });
 }
 
@@ -164,5 +171,24 @@ fn an_identity_is_joined_to_a_verified_address_once() {
         assert_eq!(joined.subject.as_deref(), Some("issuer one"));
         assert!(store.user_subject(&ada(), "issuer one").await.unwrap().is_some());
         assert_eq!(store.user_subject(&ada(), "issuer two").await.unwrap(), None);
+        let reset = link(&store, LinkKind::Reset).await;
+        assert!(matches!(store.link_reset(&reset, &hash("y"), START).await.unwrap(), Accepted::Yes(_)));
+        let moved = store.user_subject(&ada(), "issuer two").await.unwrap().unwrap();
+        assert_eq!(moved.subject.as_deref(), Some("issuer two"), "a reset lets the address join anew");
+    });
+}
+
+#[test]
+fn a_browser_is_known_for_the_addresses_whose_passwords_were_right_there() {
+    on_database(async |database| {
+        let store = store(database);
+        let (device, other) = (secret(), secret());
+        let eve = Email::parse("eve@example.com").unwrap();
+        store.device_remember(&device, &ada(), START).await.unwrap();
+        let last = START.plus_ms(DEVICE_MS - 1);
+        assert!(store.device_knows(&device, &ada(), last).await.unwrap());
+        assert!(!store.device_knows(&device, &ada(), last.plus_ms(1)).await.unwrap());
+        assert!(!store.device_knows(&device, &eve, START).await.unwrap());
+        assert!(!store.device_knows(&other, &ada(), START).await.unwrap());
     });
 }

@@ -1,6 +1,6 @@
 //! Cookies: which there are, and how they are written and read.
 
-use gateway_core::people::{SESSION_MS, Secret};
+use gateway_core::people::{DEVICE_MS, SESSION_MS, Secret};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::site::Site;
@@ -15,6 +15,8 @@ pub(crate) enum Cookie {
     Session,
     /// The secret of one that is not, so that its forms can be told from others'.
     Visitor,
+    /// The secret of one where a password was right before.
+    Device,
     /// The secret of a flow at the OpenID provider, and where to go on to.
     OpenId,
 }
@@ -26,6 +28,7 @@ impl Cookie {
         let name = match self {
             Self::Session => "ms_session",
             Self::Visitor => "ms_visitor",
+            Self::Device => "ms_device",
             Self::OpenId => "ms_openid",
         };
         if site.secure { format!("__Host-{name}") } else { name.to_owned() }
@@ -36,6 +39,7 @@ impl Cookie {
         match self {
             Self::Session => Some(SESSION_MS / 1000),
             Self::Visitor => None,
+            Self::Device => Some(DEVICE_MS / 1000),
             Self::OpenId => Some(OPENID_S),
         }
     }

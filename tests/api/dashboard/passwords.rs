@@ -65,6 +65,33 @@ async fn after_ten_wrong_guesses_at_an_address_none_is_looked_at_until_the_windo
 }
 
 #[tokio::test]
+async fn guesses_from_elsewhere_keep_nobody_out_of_a_browser_that_is_known() {
+    let gateway = with_ada().await;
+    let known = gateway.browser();
+    assert_eq!(guess(&known, ADA, PASSWORD).await.status, 303);
+    let signed_in = gateway.browser();
+    assert_eq!(guess(&signed_in, ADA, PASSWORD).await.status, 303);
+    for _ in 0..10 {
+        assert_eq!(guess(&gateway.browser(), ADA, "not that one").await.status, 422);
+    }
+    assert_eq!(guess(&gateway.browser(), ADA, PASSWORD).await.status, 429);
+    let page = known.get(super::SECURITY).await;
+    known.submit(&page, "/dashboard/sign-out", &[]).await;
+    assert_eq!(guess(&known, ADA, PASSWORD).await.status, 303);
+    let change = [("current", PASSWORD), ("password", "quite another one")];
+    assert_eq!(signed_in.fill(super::SECURITY, &change).await.status, 303, "who is signed in can change it");
+    let page = known.get(SIGN_IN).await;
+    assert_eq!(known.user().await, None, "that ended the other session");
+    for _ in 0..10 {
+        let fields = [("email", ADA), ("password", PASSWORD)];
+        assert_eq!(known.submit(&page, SIGN_IN, &fields).await.status, 422);
+    }
+    let fields = [("email", ADA), ("password", "quite another one")];
+    assert_eq!(known.submit(&page, SIGN_IN, &fields).await.status, 429, "a known browser has no more guesses");
+    assert_eq!(guess(&known, "bob@example.com", "x").await.status, 422, "and is none for another address");
+}
+
+#[tokio::test]
 async fn right_passwords_are_not_counted() {
     let gateway = with_ada().await;
     for _ in 0..12 {

@@ -2,11 +2,13 @@
 
 use askama::Template;
 use form_urlencoded::byte_serialize;
-use gateway_core::people::{Email, Password, Tries};
+use gateway_core::people::{Email, Password, Secret, Tries};
+use gateway_store::random;
 
 use super::{UNPROCESSABLE, counted, uncounted};
 use crate::{
     answer::{Answer, Failure},
+    cookies::Cookie,
     frame::Frame,
     visit::Visit,
 };
@@ -59,8 +61,13 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let Some(email) = Email::parse(visit.form.text("email")) else {
         return Answer::page_with(UNPROCESSABLE, &page(visit, Some("Write your whole email address.")));
     };
-    // Counted before anything is looked up or hashed: what is refused costs next to nothing, and says nothing.
-    let tries = [Tries::Client(&visit.request.client_address), Tries::Password(&email)];
+    // Counted before any user is looked up or password hashed: what is refused costs next to nothing, and says nothing.
+    let device = Cookie::Device.secret(visit.site, &visit.request.headers);
+    let known = known_for(visit, device.as_ref(), &email).await?;
+    let tries = match &known {
+        Some(own) => vec![Tries::Known(own)],
+        None => vec![Tries::Client(&visit.request.client_address), Tries::Password(&email)],
+    };
     counted(visit, &tries).await?;
     let user = visit.app.store.user(&email).await?;
     let hash = user.as_ref().and_then(|user| user.password.clone());
@@ -69,5 +76,18 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         return Answer::page_with(UNPROCESSABLE, &page(visit, Some("The email address or the password is wrong.")));
     };
     uncounted(visit, &tries).await?;
-    visit.sign_in(&user, visit.next()).await
+    let answer = visit.sign_in(&user, visit.next()).await?;
+    if known.is_some() {
+        return Ok(answer);
+    }
+    let device = device.map_or_else(|| random().map(Secret::from_random), Ok)?;
+    visit.app.store.device_remember(&device, &email, visit.request.at).await?;
+    Ok(answer.cookie(Cookie::Device, Some(device.reveal())))
+}
+
+/// What tries of this address are counted under in a browser where its password was right before; none in another browser.
+async fn known_for(visit: &Visit<'_>, device: Option<&Secret>, email: &Email) -> Result<Option<Secret>, Failure> {
+    let Some(device) = device else { return Ok(None) };
+    let knows = visit.app.store.device_knows(device, email, visit.request.at).await?;
+    Ok(knows.then(|| device.derive(email.as_str())))
 }

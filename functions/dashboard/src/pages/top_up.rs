@@ -10,6 +10,7 @@ use gateway_core::{
     error::ApiError,
     money::Nanos,
     payment::{CHECKOUT_MARK, LEAST_TOP_UP, MOST_TOP_UP, top_up_cents},
+    people::Tries,
 };
 use gateway_upstream::stripe::CheckoutOrder;
 use http::HeaderName;
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::{
     UNPROCESSABLE,
     billing::{self, Field},
+    counted,
 };
 use crate::{
     answer::{Answer, Failure},
@@ -43,6 +45,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         let page = billing::page(visit, Some((Some(Field::Amount), &problem))).await?;
         return Answer::page_with(UNPROCESSABLE, &page);
     };
+    counted(visit, &[Tries::TopUp(account)]).await?;
     let address = |how| visit.site.address(&format!("/billing?{CHECKOUT_MARK}={how}"));
     let (success_url, cancel_url) = (address("success"), address("cancelled"));
     let order = CheckoutOrder { account, cents, success_url: &success_url, cancel_url: &cancel_url };

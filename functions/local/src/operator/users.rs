@@ -27,10 +27,14 @@ async fn invite(session: &Session, email: Email, of: OfAccount, role: Role, plac
     if session.store.account(&account).await?.is_none() {
         return Err(Problem::no_account(&account));
     }
-    if session.store.user(&email).await?.is_some() {
-        return Err(Problem::new(format!(
-            "{email} is a user already; `modelswitch user reset {email}` gives a new link"
-        )));
+    if let Some(user) = session.store.user(&email).await? {
+        return Err(Problem::new(match user.verified {
+            true => format!("{email} is a user already; `modelswitch user reset {email}` gives a new link"),
+            false => format!(
+                "somebody signed up as {email}, and nobody checked whose address that is. If it was not its owner, \
+                 `modelswitch user remove {email}` first; if it was, `modelswitch user reset {email}` gives a new link"
+            ),
+        }));
     }
     let words = format!("{email} becomes {} of {account} by this link:", role.name());
     link(session, Link { kind: LinkKind::Invitation, email, account, role, created_at: session.now() }, place, &words)
@@ -40,11 +44,20 @@ async fn invite(session: &Session, email: Email, of: OfAccount, role: Role, plac
 async fn reset(session: &Session, email: Email, place: Place) -> Result<Report, Problem> {
     let user = session.store.user(&email).await?.ok_or_else(|| no_user(&email))?;
     let User { account, role, .. } = user;
-    let words = format!("{email} sets a new password by this link:");
+    let mut words = format!("{email} sets a new password by this link:");
+    if !user.verified {
+        let standing = session.store.account_standing(&account).await?;
+        let keys = standing.map_or(0, |standing| standing.keys.iter().filter(|key| !key.allowance.deleted).count());
+        words = format!(
+            "Nobody checked the address {email} when its user signed up. Whoever that was may hold the account's keys \
+             ({keys}), which go on working: ask first, and if it was somebody else, remove the user and invite this one.\n\n\
+             {words}"
+        );
+    }
     link(session, Link { kind: LinkKind::Reset, email, account, role, created_at: session.now() }, place, &words).await
 }
 
-/// Makes the link; the one report that holds it.
+/// Makes the link, which takes the place of all that the address had; the one report that holds it.
 async fn link(session: &Session, link: Link, place: Place, words: &str) -> Result<Report, Problem> {
     let url = match (place.url, &session.stack) {
         (Some(url), _) => url,
@@ -53,10 +66,11 @@ async fn link(session: &Session, link: Link, place: Place, words: &str) -> Resul
         (None, None) => return Err(Problem::new("say where the gateway answers: --url https://…")),
     };
     let secret = Secret::from_random(gateway_store::random()?);
+    session.store.links_remove(&link.email).await?;
     session.store.link_create(&secret, &link).await?;
     let url = link.kind.url(&format!("{}/dashboard", url.trim_end_matches('/')), &secret);
     let text = format!(
-        "{words}\n\n  {url}\n\nIt works once, until {}. It is stored as a hash and can't be shown again.",
+        "{words}\n\n  {url}\n\nIt works once, until {}, and earlier links of this address no more. It is stored as a hash and can't be shown again.",
         link.expires_at()
     );
     let view =
@@ -113,6 +127,8 @@ struct UserView<'a> {
     account: &'a AccountId,
     role: &'static str,
     signs_in_by: &'static str,
+    /// Whether somebody vouched for the address.
+    verified: bool,
     created_at: UnixMs,
 }
 
@@ -124,17 +140,20 @@ impl<'a> UserView<'a> {
             (None, Some(_)) => "OpenID",
             (None, None) => "nothing yet",
         };
-        let User { email, account, role, created_at, .. } = user;
-        Self { email: email.as_str(), account, role: role.name(), signs_in_by, created_at: *created_at }
+        let User { email, account, role, created_at, verified, .. } = user;
+        let (email, role) = (email.as_str(), role.name());
+        Self { email, account, role, signs_in_by, verified: *verified, created_at: *created_at }
     }
 
     fn invited(link: &'a Link) -> Self {
         let Link { email, account, role, created_at, .. } = link;
-        Self { email: email.as_str(), account, role: role.name(), signs_in_by: "invited", created_at: *created_at }
+        let (email, role) = (email.as_str(), role.name());
+        Self { email, account, role, signs_in_by: "invited", verified: true, created_at: *created_at }
     }
 
     fn row(&self) -> Vec<String> {
-        let Self { email, account, role, signs_in_by, created_at } = self;
-        vec![(*email).to_owned(), account.to_string(), (*role).to_owned(), (*signs_in_by).to_owned(), created_at.day()]
+        let Self { email, account, role, signs_in_by, verified, created_at } = self;
+        let address = if *verified { (*email).to_owned() } else { format!("{email} (not checked)") };
+        vec![address, account.to_string(), (*role).to_owned(), (*signs_in_by).to_owned(), created_at.day()]
     }
 }

@@ -27,6 +27,8 @@ pub const SESSION_IDLE_MS: u64 = 7 * DAY_MS;
 pub const SEEN_EVERY_MS: u64 = HOUR_MS;
 /// A link of the operator's works for so long, once.
 pub const LINK_MS: u64 = DAY_MS;
+/// A browser is known by the right passwords that were typed there for so long.
+pub const DEVICE_MS: u64 = 365 * DAY_MS;
 
 /// What a user may do in the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,22 +175,30 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tries<'a> {
     /// Of passwords for one address, from wherever. Ten in a quarter of an hour are plenty for a person who half
-    /// remembers, and make a thousand guesses a day. The price: whoever knows an address can keep its user from signing
-    /// in by password, by trying all the time.
+    /// remembers, and make a thousand guesses a day. Whoever knows an address can use these up all the time, which keeps
+    /// its user out of new browsers, but not out of those that are known.
     Password(&'a Email),
+    /// Of passwords for one address in a browser where the right one was typed before: the browser's secret for that
+    /// address.
+    Known(&'a Secret),
+    /// Of the current password, by whoever is signed in as this user.
+    Current(&'a Email),
     /// Of passwords for whatever addresses, from one client's address: a company may share one.
     Client(&'a str),
     /// New accounts from one client's address.
     SignUp(&'a str),
+    /// Pages to pay on, for one account: a card thief tries many cards, a customer few.
+    TopUp(&'a AccountId),
 }
 
 impl Tries<'_> {
     /// How many in how long; windows are fixed, so twice as many may come around a window's end.
     fn window(&self) -> (u32, u64) {
         match self {
-            Self::Password(_) => (10, 15 * MINUTE_MS),
+            Self::Password(_) | Self::Known(_) | Self::Current(_) => (10, 15 * MINUTE_MS),
             Self::Client(_) => (50, 15 * MINUTE_MS),
             Self::SignUp(_) => (10, HOUR_MS),
+            Self::TopUp(_) => (20, HOUR_MS),
         }
     }
 
@@ -207,8 +217,11 @@ impl Tries<'_> {
     pub fn name(&self) -> String {
         match self {
             Self::Password(email) => format!("password#{email}"),
+            Self::Known(secret) => format!("known#{}", secret.hash()),
+            Self::Current(email) => format!("current#{email}"),
             Self::Client(address) => format!("client#{}", network_of(address)),
             Self::SignUp(address) => format!("sign-up#{}", network_of(address)),
+            Self::TopUp(account) => format!("top-up#{account}"),
         }
     }
 }

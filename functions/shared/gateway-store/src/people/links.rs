@@ -11,8 +11,8 @@ use super::users::user_item;
 use crate::{
     Store, StoreError,
     attributes::{
-        ACCOUNT, Attributes, CREATED, EMAIL, EPOCH, EXPIRES, ITEM, Item, KIND, PASSWORD, ROLE, TTL, VERIFIED, flag,
-        number, text,
+        ACCOUNT, Attributes, CREATED, EMAIL, EPOCH, EXPIRES, ITEM, Item, KIND, PASSWORD, ROLE, SUBJECT, TTL, VERIFIED,
+        flag, number, text,
     },
     transaction::{Transaction, built},
 };
@@ -83,7 +83,8 @@ impl Store {
         })
     }
 
-    /// Uses a reset: the user has this password, and every session is over. An operator vouched for the address.
+    /// Uses a reset: the user has this password, and every session is over. An operator vouched for the address, for
+    /// whoever the OpenID provider says has it now.
     ///
     /// # Errors
     /// The database did not answer.
@@ -97,11 +98,12 @@ impl Store {
         let update = Update::builder()
             .table_name(&self.tables.people)
             .key(ITEM, user_item(&link.email))
-            .update_expression("SET #epoch = #epoch + :one, #password = :password, #verified = :true")
+            .update_expression("SET #epoch = #epoch + :one, #password = :password, #verified = :true REMOVE #subject")
             .condition_expression("attribute_exists(#epoch)")
             .expression_attribute_names("#epoch", EPOCH)
             .expression_attribute_names("#password", PASSWORD)
             .expression_attribute_names("#verified", VERIFIED)
+            .expression_attribute_names("#subject", SUBJECT)
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":password", text(&password.0))
             .expression_attribute_values(":true", flag(true))
@@ -139,7 +141,10 @@ impl Store {
     }
 
     /// Takes away every link for this address; how many there were. Reads the whole table: for the operator alone.
-    pub(super) async fn links_remove(&self, email: &Email) -> Result<usize, StoreError> {
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn links_remove(&self, email: &Email) -> Result<usize, StoreError> {
         let scan = self.client.scan().table_name(&self.tables.people);
         let scan = scan
             .filter_expression("begins_with(#i, :links) AND #email = :email")

@@ -105,12 +105,15 @@ impl Store {
         Ok(deleted.attributes.is_some() || links > 0)
     }
 
-    /// Sets the password, and ends every session. The user then; none if there is none.
+    /// Sets the password, and ends every session. The user then; none if there is none any more, or if the sessions of
+    /// `user`, as it was read, are over by now: a change that was on its way undoes no reset.
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn user_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError> {
-        let update = self.user_update(email).update_expression("SET #epoch = #epoch + :one, #password = :password");
+    pub async fn user_password(&self, user: &User, password: &PasswordHash) -> Result<Option<User>, StoreError> {
+        let update = self.user_update(&user.email).condition_expression("#epoch = :epoch");
+        let update = update.update_expression("SET #epoch = #epoch + :one, #password = :password");
+        let update = update.expression_attribute_values(":epoch", number(user.epoch));
         let update = update.expression_attribute_values(":one", number(1));
         let update = update.expression_attribute_names("#password", PASSWORD);
         updated(update.expression_attribute_values(":password", text(&password.0)).send().await)
