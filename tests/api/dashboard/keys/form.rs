@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use gateway_core::{moment::UnixMs, token::KeyType};
-use support::TestGateway;
+use http::Method;
+use serde_json::json;
+use support::{Answer, TestGateway};
 
-use super::{BILLING_KEYS, FIELDS, KEYS, made, newest, tokens, with};
+use super::{BILLING_KEYS, FIELDS, KEYS, api, made, newest, tokens, with};
 
 const HTML: &str = "<img src=x onerror=alert(1)>\"'&";
 const ESCAPED: &str = "&#60;img src=x onerror=alert(1)&#62;&#34;&#39;&#38;";
@@ -186,4 +188,42 @@ async fn a_form_without_its_page_s_own_token_in_a_field_makes_no_key() {
         assert_eq!(answer.status, 400, "what tells it from the same form sent again is not there: {}", answer.text);
     }
     assert_eq!(newest(&gateway).await.id, before);
+}
+
+#[tokio::test]
+async fn an_older_form_takes_nothing_back_that_it_does_not_change() {
+    let gateway = TestGateway::start().await;
+    let browser = gateway.signed_in().await;
+    let limited = with(&[("limit", "50"), ("allow", "only"), ("models", "gpt-4o-mini\nlab/chat")]);
+    made(&gateway, &browser, KEYS, &limited).await;
+    let id = newest(&gateway).await.id;
+    let path = format!("{KEYS}/{id}");
+    let shown = |page: &Answer| {
+        let line = page.text.split("name=\"shown\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        line.replace("&#38;", "&")
+    };
+    let older = browser.get(&path).await;
+    let stopped = json!({"spend_limit": 1, "models": ["lab/chat"], "rate_limit": {"requests": 5, "interval": "1m"}});
+    assert_eq!(gateway.billing.send(Method::PUT, &format!("/api/keys/{id}"), &stopped.to_string()).await.status, 200);
+    let as_shown = shown(&older);
+    // As a browser sends it: a list's lines end with two characters.
+    let changed =
+        with(&[("name", "renamed"), ("limit", "50.00"), ("allow", "only"), ("models", "gpt-4o-mini\r\nlab/chat")]);
+    let sent = [changed.as_slice(), &[("shown", as_shown.as_str())]].concat();
+    assert_eq!(browser.submit(&older, &path, &sent).await.status, 303);
+    let key = api(&gateway, id).await;
+    assert_eq!((&key["name"], &key["spendLimit"]), (&json!("renamed"), &json!(1.0)), "{key}");
+    assert_eq!((&key["models"], &key["rateLimit"]["requests"]), (&json!(["lab/chat"]), &json!(5)), "{key}");
+    // What it does change it changes, and a field that is wrong keeps what was typed.
+    let wrong = [with(&[("limit", "much")]).as_slice(), &[("shown", as_shown.as_str())]].concat();
+    let page = browser.submit(&older, &path, &wrong).await;
+    assert!(page.status == 422 && page.text.contains("value=\"much\""), "{}", page.text);
+    let lower = with(&[("limit", "2"), ("allow", "all"), ("models", "")]);
+    let lower = [lower.as_slice(), &[("shown", as_shown.as_str())]].concat();
+    assert_eq!(browser.submit(&older, &path, &lower).await.status, 303);
+    let key = api(&gateway, id).await;
+    assert_eq!(
+        (&key["spendLimit"], &key["models"], &key["rateLimit"]["requests"]),
+        (&json!(2.0), &json!(null), &json!(5))
+    );
 }

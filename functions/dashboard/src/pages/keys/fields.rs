@@ -1,7 +1,8 @@
 //! The form of a key: what it says as text, so that it can be shown again, and what is wrong with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use form_urlencoded::Serializer;
 use gateway_core::{
     key_rules::{self, MOST_MODELS, MOST_NAME_CHARS, NameProblem},
     limits::{Interval, RateLimit},
@@ -36,6 +37,9 @@ pub(super) struct Fields {
     pub(super) only: bool,
     pub(super) models: String,
 }
+
+/// The fields that are plain text, by their names in the form.
+const TEXTS: [&str; 7] = ["name", "expires", "limit", "reset", "requests", "interval", "models"];
 
 /// What is wrong, and with which field.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +93,12 @@ impl Fields {
 
     /// The form that was sent.
     pub(super) fn of_form(visit: &Visit<'_>) -> Self {
-        let text = |name: &str| visit.form.text(name).trim().to_owned();
+        Self::from_texts(|name| visit.form.text(name))
+    }
+
+    fn from_texts<'t>(text: impl Fn(&str) -> &'t str) -> Self {
+        // Browsers send a line's end as two characters.
+        let text = |name: &str| text(name).trim().replace("\r\n", "\n");
         Self {
             name: text("name"),
             expires: text("expires"),
@@ -99,6 +108,38 @@ impl Fields {
             interval: text("interval"),
             only: text("allow") == "only",
             models: text("models"),
+        }
+    }
+
+    /// All fields in one line, for the form to bring along.
+    pub(super) fn written(&self) -> String {
+        let texts = [&self.name, &self.expires, &self.limit, &self.reset, &self.requests, &self.interval, &self.models];
+        let mut line = Serializer::new(String::new());
+        line.extend_pairs(TEXTS.into_iter().zip(texts));
+        line.append_pair("allow", if self.only { "only" } else { "all" }).finish()
+    }
+
+    /// What was sent, but whatever is still as the form showed it stays as it is `now`: a form that is older than another
+    /// change, of a limit say, takes nothing of it back.
+    pub(super) fn over(self, visit: &Visit<'_>, now: &Self) -> Self {
+        let line = visit.form.text("shown").as_bytes();
+        if line.is_empty() {
+            return self;
+        }
+        let fields: HashMap<String, String> = form_urlencoded::parse(line).into_owned().collect();
+        let shown = Self::from_texts(|name| fields.get(name).map_or("", String::as_str));
+        let kept = |sent: String, shown: &str, now: &str| if sent == shown { now.to_owned() } else { sent };
+        let is_list_kept = (self.only, &self.models) == (shown.only, &shown.models);
+        let (only, models) = if is_list_kept { (now.only, now.models.clone()) } else { (self.only, self.models) };
+        Self {
+            name: kept(self.name, &shown.name, &now.name),
+            expires: kept(self.expires, &shown.expires, &now.expires),
+            limit: kept(self.limit, &shown.limit, &now.limit),
+            reset: kept(self.reset, &shown.reset, &now.reset),
+            requests: kept(self.requests, &shown.requests, &now.requests),
+            interval: kept(self.interval, &shown.interval, &now.interval),
+            only,
+            models,
         }
     }
 
@@ -211,15 +252,18 @@ impl Fields {
     }
 }
 
-/// What of a key the form changes: a billing key's has nothing to say of limits and models.
-pub(super) fn change(page: &Page, new: NewKey) -> KeyChange {
+/// What of a key the form changes, which is as `now`; a billing key's has nothing to say of limits and models.
+pub(super) fn change(page: &Page, new: NewKey, sent: &Fields, now: &Fields) -> KeyChange {
+    let is_api = page.is_api();
+    let rate_differs = (&sent.requests, &sent.interval) != (&now.requests, &now.interval);
+    let list_differs = (sent.only, &sent.models) != (now.only, &now.models);
     KeyChange {
-        name: Some(new.name),
+        name: (sent.name != now.name).then_some(new.name),
         active: None,
-        expires_at: Some(new.expires_at),
-        spend_limit: page.is_api().then_some(new.spend_limit),
-        reset: page.is_api().then_some(new.reset),
-        rate_limit: Some(new.rate_limit),
-        models: page.is_api().then_some(new.models),
+        expires_at: (sent.expires != now.expires).then_some(new.expires_at),
+        spend_limit: (is_api && sent.limit != now.limit).then_some(new.spend_limit),
+        reset: (is_api && sent.reset != now.reset).then_some(new.reset),
+        rate_limit: rate_differs.then_some(new.rate_limit),
+        models: (is_api && list_differs).then_some(new.models),
     }
 }

@@ -21,6 +21,8 @@ struct Key<'a> {
     page: &'static Page,
     key: KeyView<'a>,
     fields: Fields,
+    /// The fields as they are, which the form brings along.
+    now: String,
     notice: Option<&'static str>,
     problem: Option<&'a str>,
     at_fault: &'static str,
@@ -48,6 +50,7 @@ fn settings<'a>(
         page,
         key: KeyView::of(page, record, visit.request.at),
         fields,
+        now: Fields::of_key(record).written(),
         notice,
         problem: problem.map(|problem| problem.text.as_str()),
         at_fault: problem.map_or("", |problem| problem.field),
@@ -65,9 +68,10 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
 pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let page = Page::of(visit);
     let record = key_of(visit, page).await?;
-    let sent = Fields::of_form(visit);
+    let now = Fields::of_key(&record);
+    let sent = Fields::of_form(visit).over(visit, &now);
     match sent.read(visit, page, Some(&record)).await? {
-        Ok(new) => change(visit, page, &record, &fields::change(page, new), "saved").await,
+        Ok(new) => change(visit, page, &record, &fields::change(page, new, &sent, &now), "saved").await,
         Err(problem) => Answer::page_with(UNPROCESSABLE, &settings(visit, page, &record, sent, Some(&problem))),
     }
 }
