@@ -23,7 +23,7 @@ pub enum Access {
     Anyone,
     /// Who is signed in.
     User,
-    /// Who is signed in and owns the account: what concerns money.
+    /// Who is signed in and owns the account: what concerns money. A billing key pays, and makes keys without limits.
     Owner,
 }
 
@@ -113,61 +113,61 @@ pub static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
         path: "/billing-keys/new",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::create::show(v)),
     },
     Route {
         method: Method::POST,
         path: "/billing-keys/new",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::create::submit(v)),
     },
     Route {
         method: Method::GET,
         path: "/billing-keys/{id}",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::settings::show(v)),
     },
     Route {
         method: Method::POST,
         path: "/billing-keys/{id}",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::settings::submit(v)),
     },
     Route {
         method: Method::POST,
         path: "/billing-keys/{id}/deactivate",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::settings::deactivate(v)),
     },
     Route {
         method: Method::POST,
         path: "/billing-keys/{id}/activate",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::settings::activate(v)),
     },
     Route {
         method: Method::GET,
         path: "/billing-keys/{id}/rotate",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::rotate::show(v)),
     },
     Route {
         method: Method::POST,
         path: "/billing-keys/{id}/rotate",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::rotate::submit(v)),
     },
     Route {
         method: Method::GET,
         path: "/billing-keys/{id}/delete",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::delete::show(v)),
     },
     Route {
         method: Method::POST,
         path: "/billing-keys/{id}/delete",
-        access: Access::User,
+        access: Access::Owner,
         handler: |v| Box::pin(keys::delete::submit(v)),
     },
     Route {

@@ -22,6 +22,8 @@ struct Keys<'a> {
     frame: Frame<'a>,
     page: &'static Page,
     notice: Option<&'static str>,
+    /// Whether who is signed in may make and change such keys.
+    may_change: bool,
     rows: Vec<KeyView<'a>>,
     /// All that there are, and how many are found by `search`.
     all: usize,
@@ -55,6 +57,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
         frame: visit.frame(page.title, page.path),
         page,
         notice: (visit.request.query("notice") == Some("deleted")).then_some("The key is deleted, for good."),
+        may_change: page.is_api() || visit.is_owner(),
         rows: rows.map(|key| KeyView::of(page, key, at)).collect(),
         all,
         found,
