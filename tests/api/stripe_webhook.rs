@@ -246,6 +246,32 @@ async fn a_refund_before_its_payment_is_asked_for_again_and_booked_after_it() {
 }
 
 #[tokio::test]
+async fn what_happens_to_another_stack_s_payments_is_received_and_not_asked_for_again() {
+    let (gateway, stripe) = taking_payments().await;
+    let session = ordered(&gateway, &stripe, "20").await;
+    let mut charge = session.charge(500);
+    charge["metadata"]["account"] = AccountId::from_random([9; 10]).as_str().into();
+    charge["payment_intent"] = "pi_of_another_stack".into();
+    received(&stripe, &stripe.event("charge.refunded", &charge)).await;
+    assert_eq!(booked(&gateway).await, []);
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_changes_no_books_and_is_for_the_operator() {
+    let (gateway, stripe) = taking_payments().await;
+    let session = paid(&gateway, &stripe, "20").await;
+    received(&stripe, &stripe.refunded(&session, 500)).await;
+    let before = booked(&gateway).await;
+    for payment in [session.payment.as_str(), "pi_of_others"] {
+        let refund = json!({"id": "re_1", "object": "refund", "amount": 500, "currency": "usd", "status": "failed",
+            "payment_intent": payment});
+        received(&stripe, &stripe.event("refund.failed", &refund)).await;
+    }
+    assert_eq!(booked(&gateway).await, before);
+    assert_eq!(agrees(&gateway).await, []);
+}
+
+#[tokio::test]
 async fn a_dispute_takes_and_when_it_is_won_gives_again_once_each() {
     let (gateway, stripe) = taking_payments().await;
     let session = paid(&gateway, &stripe, "20").await;

@@ -19,7 +19,7 @@ use crate::{
 impl Bench {
     async fn book(&self, payment: &str, change: Change) -> Booked {
         let entry = RequestId::new(START, random().unwrap());
-        let booking = Booking { payment: payment.to_owned(), entry, change, origin: Origin::Ours };
+        let booking = Booking { payment: payment.to_owned(), entry, change, origin: Origin::Unsaid };
         let booked = self.store.payment_book(&booking).await.unwrap();
         if booked == Booked::Now {
             assert_eq!(self.store.payment_book(&booking).await.unwrap(), Booked::Before, "booked twice: {booking:?}");

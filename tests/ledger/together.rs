@@ -186,7 +186,7 @@ async fn payments(crowd: &Crowd, environment: &Environment) {
             _ => vec![Change::Withdrawn { dispute, amount }],
         };
         for change in [vec![Change::Paid { account: crowd.account.clone(), amount }], back].concat() {
-            let booking = Booking { payment: payment.clone(), entry: crowd.fresh_id(), change, origin: Origin::Ours };
+            let booking = Booking { payment: payment.clone(), entry: crowd.fresh_id(), change, origin: Origin::Unsaid };
             crowd.booking.set(true);
             while environment.store.payment_book(&booking).await.is_err() {}
             crowd.booking.set(false);

@@ -319,7 +319,7 @@ impl<'a> World<'a> {
     }
 
     fn booked(&mut self, payment: String, change: Change) -> Known {
-        let booking = Booking { payment, entry: self.fresh_id(), change, origin: Origin::Ours };
+        let booking = Booking { payment, entry: self.fresh_id(), change, origin: Origin::Unsaid };
         self.bookings.push(booking.clone());
         Known::Book(booking)
     }

@@ -48,6 +48,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, ApiError> {
         Meaning::Book(booking) => book(app, &request, id, booking).await?,
         Meaning::Nothing(why) => tracing::info!(event = id, kind, why, "nothing to book"),
         Meaning::Unbookable(why) => unbookable(id, why),
+        Meaning::RefundFailed { payment, refund } => match app.store.payment(payment).await? {
+            Some(known) => {
+                let account = known.account.as_str();
+                unbookable(id, &format!("{refund} failed: what {account} gave back of {payment} is with you again"));
+            }
+            None => tracing::info!(event = id, payment, "nothing to book: somebody else's refund"),
+        },
     }
     Ok(Response::json(200, &Received { received: true }))
 }
@@ -58,7 +65,7 @@ async fn book(app: &App, request: &Request, event: &str, booking: &Booking) -> R
         Booked::Now => tracing::info!(event, payment, entry, what = booking.description(), "booked"),
         Booked::Before => tracing::info!(event, payment, "booked before"),
         Booked::NoAccount => unbookable(event, "there is no such account here"),
-        Booked::NoPayment if may_come(booking, request.at) => {
+        Booked::NoPayment if may_come(app, booking, request.at).await? => {
             return Err(ApiError::internal(format!("{event}: the payment {payment} is not known yet")));
         }
         Booked::NoPayment => tracing::info!(event, payment, "nothing to book: somebody else's payment"),
@@ -66,13 +73,14 @@ async fn book(app: &App, request: &Request, event: &str, booking: &Booking) -> R
     Ok(())
 }
 
-/// Whether the payment that something happened to is one of ours, whose own event is on its way.
-fn may_come(booking: &Booking, now: UnixMs) -> bool {
-    match booking.origin {
-        Origin::Ours => true,
+/// Whether the payment that something happened to is one of ours, whose own event is on its way. An account that is not here
+/// is another stack's, with the same Stripe account: what is never booked must not be sent again for days.
+async fn may_come(app: &App, booking: &Booking, now: UnixMs) -> Result<bool, ApiError> {
+    Ok(match &booking.origin {
+        Origin::Ours(account) => app.store.account(account).await?.is_some(),
         Origin::Others => false,
         Origin::Unsaid => now < booking.entry.at().plus_ms(ON_ITS_WAY_MS),
-    }
+    })
 }
 
 /// Money has come or gone that is in no account's books. Sent again it would be no better: this is for the operator.

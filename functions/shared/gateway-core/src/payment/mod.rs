@@ -9,6 +9,9 @@
 //! | `charge.refunded` | `refund`, what was refunded in all, less what was booked of that |
 //! | `charge.dispute.funds_withdrawn`, `charge.dispute.funds_reinstated` | `adjustment`, what is disputed: taken, given again |
 //!
+//! A refund that fails later (`refund.failed`: the card is closed, say) brings the money back to the operator, who has to
+//! decide what becomes of it: nothing is booked, the operator is told.
+//!
 //! A dispute is an adjustment because it is one in Stripe's own books, and may end either way. Stripe sends an event more
 //! than once and in any order, and sometimes two events of the same thing: that each is booked once is the store's part.
 
@@ -45,10 +48,10 @@ pub struct Booking {
 }
 
 /// Whose a payment is by what an event says. It matters where the payment is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Our mark is on it: its own event is yet to come.
-    Ours,
+    /// The mark of this account is on it: its own event is yet to come, if the account is here.
+    Ours(AccountId),
     /// Our mark is not where it would be: somebody takes payments with the same Stripe account.
     Others,
     /// The event does not say.
@@ -106,6 +109,13 @@ pub enum Meaning {
     Nothing(&'static str),
     /// Money of ours has moved that the books can't hold, and why.
     Unbookable(String),
+    /// Money that was booked as refunded has come back, if this payment is one of ours.
+    RefundFailed {
+        /// The payment: its payment intent.
+        payment: String,
+        /// The refund.
+        refund: String,
+    },
 }
 
 /// Reads an event whose signature is right.
@@ -122,6 +132,7 @@ pub fn read(body: &[u8]) -> Result<Event, serde_json::Error> {
         "charge.refunded" => serde_json::from_str::<Charge>(object)?.meaning(at),
         "charge.dispute.funds_withdrawn" => serde_json::from_str::<Dispute>(object)?.meaning(at, false),
         "charge.dispute.funds_reinstated" => serde_json::from_str::<Dispute>(object)?.meaning(at, true),
+        "refund.failed" => serde_json::from_str::<Refund>(object)?.meaning(),
         _ => Meaning::Nothing("another kind of event"),
     };
     Ok(Event { id: raw.id, kind: raw.kind, meaning })
@@ -186,8 +197,8 @@ impl Session {
                 entry: RequestId::of_platform(at, &self.id),
                 // Every session that was paid has one; nothing could be refunded without.
                 payment: self.payment_intent.unwrap_or(self.id),
+                origin: Origin::Ours(account.clone()),
                 change: Change::Paid { account, amount },
-                origin: Origin::Ours,
             }),
             Err(meaning) => meaning,
         }
@@ -207,7 +218,7 @@ struct Charge {
 impl Charge {
     fn meaning(self, at: UnixMs) -> Meaning {
         let Some(payment) = self.payment_intent else { return Meaning::Nothing("a charge without a payment intent") };
-        let origin = if account_of(self.metadata).is_some() { Origin::Ours } else { Origin::Others };
+        let origin = account_of(self.metadata).map_or(Origin::Others, Origin::Ours);
         match amount(Some(self.amount_refunded), Some(&self.currency)) {
             Ok(all) => Meaning::Book(Booking {
                 entry: RequestId::of_platform(at, &format!("{payment} refunded {}", self.amount_refunded)),
@@ -218,6 +229,19 @@ impl Charge {
             Err(_) if origin == Origin::Others => Meaning::Nothing("a charge that is not ours"),
             Err(meaning) => meaning,
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct Refund {
+    id: String,
+    payment_intent: Option<String>,
+}
+
+impl Refund {
+    fn meaning(self) -> Meaning {
+        let Some(payment) = self.payment_intent else { return Meaning::Nothing("a refund without a payment intent") };
+        Meaning::RefundFailed { payment, refund: self.id }
     }
 }
 

@@ -51,8 +51,8 @@ fn a_paid_session_is_credited_to_its_account_with_what_was_paid() {
     for kind in ["checkout.session.completed", "checkout.session.async_payment_succeeded"] {
         let paid = booking(event(kind, &session()));
         let account = AccountId::parse(ACCOUNT).unwrap();
+        assert_eq!((paid.description().as_str(), &paid.origin), ("Payment pi_1", &Origin::Ours(account.clone())));
         assert_eq!(paid.change, Change::Paid { account, amount: Nanos(20_500_000_000) }, "{kind}");
-        assert_eq!((paid.description().as_str(), paid.origin), ("Payment pi_1", Origin::Ours));
     }
 }
 
@@ -91,7 +91,8 @@ fn money_that_the_books_can_t_hold_is_never_taken_for_dollars() {
 fn a_refund_says_what_went_back_in_all() {
     let refunded = booking(event("charge.refunded", &charge()));
     assert_eq!(refunded.change, Change::Refunded { all: Nanos(500_000_000) });
-    assert_eq!((refunded.description().as_str(), refunded.origin), ("Refund of payment pi_1", Origin::Ours));
+    let ours = Origin::Ours(AccountId::parse(ACCOUNT).unwrap());
+    assert_eq!((refunded.description().as_str(), refunded.origin), ("Refund of payment pi_1", ours));
     let more = booking(event("charge.refunded", &with(charge(), "amount_refunded", json!(60))));
     assert_ne!(more.entry, refunded.entry, "each refund is an entry of its own");
     let unmarked = with(charge(), "metadata", json!({}));
@@ -100,6 +101,16 @@ fn a_refund_says_what_went_back_in_all() {
     assert_eq!(event("charge.refunded", &others), Meaning::Nothing("a charge that is not ours"));
     let without = with(charge(), "payment_intent", Value::Null);
     assert_eq!(event("charge.refunded", &without), Meaning::Nothing("a charge without a payment intent"));
+}
+
+#[test]
+fn a_refund_that_failed_is_booked_by_nobody_and_says_of_which_payment_it_was() {
+    let refund = json!({"id": "re_1", "object": "refund", "amount": 50, "currency": "usd", "payment_intent": "pi_1",
+        "status": "failed", "failure_reason": "expired_or_canceled_card"});
+    let (payment, id) = ("pi_1".to_owned(), "re_1".to_owned());
+    assert_eq!(event("refund.failed", &refund), Meaning::RefundFailed { payment, refund: id });
+    let without = event("refund.failed", &with(refund, "payment_intent", Value::Null));
+    assert_eq!(without, Meaning::Nothing("a refund without a payment intent"));
 }
 
 #[test]
