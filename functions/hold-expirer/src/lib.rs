@@ -4,7 +4,6 @@
 //! What of an event matters is that it came. Invocations that overlap do what one does.
 
 use gateway_core::moment::UnixMs;
-use gateway_lambda::METRICS;
 use gateway_store::{Expired, Store, StoreError, Swept};
 use serde::Serialize;
 
@@ -45,7 +44,6 @@ pub enum Failure {
 /// [`Failure`], after all was done that could be. The next event tries again.
 pub async fn handle(app: &App, at: UnixMs) -> Result<Report, Failure> {
     let Swept { items, expired: Expired { charged, released }, returned, failed } = app.store.holds_sweep(at).await?;
-    let holds_expired = Some(charged + released).filter(|&holds| holds > 0);
-    tracing::info!(target: METRICS, holds_expired, items, charged, released, returned, failed, "holds swept");
+    tracing::info!(items, charged, released, returned, failed, "holds swept");
     if failed == 0 { Ok(Report { items, charged, released, returned }) } else { Err(Failure::Items(failed)) }
 }

@@ -189,7 +189,8 @@ impl Held {
         match outcome {
             Ok((offer, answer)) => {
                 self.record.served_by(&offer.endpoint.model.id, &offer.endpoint.provider.name);
-                Ok((Bill { held: self, offer: offer.clone() }, answer))
+                let unsettled = Unsettled(Some(self.record.clone()));
+                Ok((Bill { held: self, offer: offer.clone(), unsettled }, answer))
             }
             Err(error) => {
                 self.store.hold_release(&self.hold).await;
@@ -204,6 +205,19 @@ impl Held {
 pub struct Bill {
     held: Held,
     offer: Offer,
+    unsettled: Unsettled,
+}
+
+/// Says in the request's record that it was served and not charged, unless it is taken back: whatever ends a bill, an error,
+/// a panic or the deadline, the operator hears of it. The hold's expiry sees to the books.
+struct Unsettled(Option<Record>);
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        if let Some(record) = &self.0 {
+            record.unsettled();
+        }
+    }
 }
 
 impl Bill {
@@ -211,11 +225,11 @@ impl Bill {
     ///
     /// # Errors
     /// The database did not answer.
-    pub async fn settle(&self, end: StreamEnd) -> Result<Nanos, StoreError> {
+    pub async fn settle(mut self, end: StreamEnd) -> Result<Nanos, StoreError> {
         let metered = self.metered(end).await;
         let Held { store, hold, record, .. } = &self.held;
-        let finished = store.hold_finish(hold, &self.offer.endpoint, metered, record.elapsed_ms()).await;
-        let cost = finished.inspect_err(|_| record.unsettled())?;
+        let cost = store.hold_finish(hold, &self.offer.endpoint, metered, record.elapsed_ms()).await?;
+        self.unsettled.0 = None;
         if let Some(metered) = metered {
             record.charged(metered, cost);
         }
@@ -259,11 +273,7 @@ impl Bill {
         match caught(self.settle(end)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => record.failed(&error.into()),
-            // The hold's expiry sees to the rest.
-            Err(panic) => {
-                record.unsettled();
-                record.failed(&ApiError::internal(panic.to_string()));
-            }
+            Err(panic) => record.failed(&ApiError::internal(panic.to_string())),
         }
     }
 }

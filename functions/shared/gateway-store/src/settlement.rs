@@ -239,6 +239,9 @@ impl Store {
             let there = self.ledger_append(&placed.entry(EntryKind::Expired, Nanos::ZERO, None)).await?;
             let charged = there.map_or(Nanos::ZERO, |there| charged_for(&placed.hold, &there));
             self.hold_end(&placed, charged).await?;
+            let (request_id, charged_nanos) = (placed.hold.id.as_str(), charged.0);
+            // A line of this target is a metric (gateway-lambda).
+            tracing::warn!(target: "metrics", holds_expired = 1, request_id, charged_nanos, "a hold expired: its process died");
             if charged > Nanos::ZERO {
                 expired.charged += 1;
             } else {
