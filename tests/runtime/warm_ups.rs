@@ -34,12 +34,23 @@ impl Gated {
 
     /// What the function answers to an event that is there now.
     async fn answer(mut self) -> String {
-        let mut event: Value = serde_json::from_str(include_str!("../../events/balance/show.json")).unwrap();
-        event["body"] = json!("well");
-        let answer = self.api.invoke(&event, LONG);
+        let answer = self.api.invoke(&event(), LONG);
         self.gate.write_u8(1).await.unwrap();
         answer.ended().await.json()["body"].as_str().unwrap().to_owned()
     }
+}
+
+fn event() -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../events/balance/show.json")).unwrap();
+    event["body"] = json!("well");
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_up_that_hangs_does_not_keep_the_first_event() {
+    let gated = Gated::start("on-demand").await;
+    let answer = gated.api.invoke(&event(), LONG).ended().await;
+    assert_eq!(answer.json()["body"], "well", "the gate was never opened");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,11 +89,12 @@ fn stage_arn(method_arn: &str) -> Option<&str> {
     Some(&method_arn[..slash])
 }
 
-/// A policy that is safe to cache: it covers every route of the key's type and no other.
+/// A policy that is safe to cache: it covers every route of the key's type and no other. Its methods are named because `*`
+/// takes slashes as well: `/*/v1/*` would cover `POST /api/keys/v1/rotate`.
 fn policy(key: &KeyLookup, stage: &str) -> ApiGatewayCustomAuthorizerResponse {
-    let routes = match key.key_type {
-        KeyType::Proxy => "v1",
-        KeyType::Billing => "api",
+    let (methods, routes): (&[&str], _) = match key.key_type {
+        KeyType::Proxy => (&["GET", "POST"], "v1"),
+        KeyType::Billing => (&["DELETE", "GET", "PATCH", "POST", "PUT"], "api"),
     };
     let (effect, code, message) = if key.active {
         (IamPolicyEffect::Allow, "wrong_key_type", WRONG_TYPE)
@@ -104,7 +105,7 @@ fn policy(key: &KeyLookup, stage: &str) -> ApiGatewayCustomAuthorizerResponse {
     let mut statement = IamPolicyStatement::default();
     statement.effect = effect;
     statement.action = vec!["execute-api:Invoke".to_owned()];
-    statement.resource = vec![format!("{stage}/*/{routes}/*")];
+    statement.resource = methods.iter().map(|method| format!("{stage}/{method}/{routes}/*")).collect();
     let mut document = ApiGatewayCustomAuthorizerPolicy::default();
     document.version = Some("2012-10-17".to_owned());
     document.statement = vec![statement];

@@ -17,7 +17,7 @@ use lambda_runtime::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{Host, StartError};
+use crate::{Host, StartError, warm_up::EVENT_WAITS};
 
 tokio::task_local! {
     /// What the invocation that this task belongs to has running.
@@ -71,7 +71,7 @@ where
         let counted = host.running.token();
         let answered = RUNNING.sync_scope(running.clone(), || self.inner.call(invocation));
         Box::pin(async move {
-            warm_up.wait().await;
+            let _ = tokio::time::timeout(EVENT_WAITS, warm_up.wait()).await;
             // An answer that could not be sent is in the runtime's own log line. It is no reason to end the process: if the
             // platform is gone, asking it for the next invocation says so.
             let _ = RUNNING.scope(running.clone(), answered).await;

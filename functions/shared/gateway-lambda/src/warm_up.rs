@@ -14,6 +14,10 @@ use crate::start::environment;
 /// Lambda ends an initialisation after 10 s and begins it anew, on the first request's time.
 const AT_MOST: Duration = Duration::from_secs(3);
 
+/// The first event waits no longer for what was begun: an environment that Lambda made ahead after all, and froze amid its
+/// start, waits for connections that are dead.
+pub(crate) const EVENT_WAITS: Duration = Duration::from_secs(1);
+
 /// What Lambda calls it when an environment is made because an event is there, and not ahead of events
 /// (`provisioned-concurrency`, `snap-start`, `lambda-managed-instances`).
 const ON_DEMAND: &str = "on-demand";
