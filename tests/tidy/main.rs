@@ -4,6 +4,7 @@
 //! - `arrows`: who may depend on whom.
 //! - `routes`: the template's routes make sense together, and every one has its tests (the rule is told there).
 //! - `policies`: a function's role allows exactly what its code does, on exactly the tables that it does it to.
+//! - `readme`: what the README has to say of the template.
 //! - `environment`: a function gets exactly the variables that it reads.
 //! - `tables`: the template's tables are those that the store and the operator's command line know.
 //! - `parameters`: what can be set of a stack, and what holds whatever is set.
@@ -29,6 +30,7 @@ mod gateway_responses;
 mod names;
 mod parameters;
 mod policies;
+mod readme;
 mod routes;
 mod shared_state;
 mod sources;

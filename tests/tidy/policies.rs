@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{template::Template, tree};
+use crate::{
+    template::{Function, Template},
+    tree,
+};
 
 /// What begins an operation in the store's text, and the right that it needs. A transaction needs those of its parts.
 const OPERATIONS: [(&str, &str); 15] = [
@@ -134,12 +137,40 @@ fn needed(store: &BTreeMap<String, Operation>, called: BTreeSet<String>) -> BTre
     needed
 }
 
-/// What the template allows a function.
-fn allowed(properties: &Value) -> BTreeSet<(String, String)> {
-    let mut allowed = BTreeSet::new();
-    let policies = properties["Policies"].as_array().into_iter().flatten();
-    for statement in policies.flat_map(|policy| policy["Statement"].as_array().unwrap()) {
+/// What Lambda does in a function's name, before and behind its code: it writes the log, sends traces where they are wanted,
+/// reads the stream that invokes it and puts aside what it gives up.
+fn platforms(function: &Function) -> Vec<Value> {
+    let allow = |actions: &[&str], resource: Value| json!({"Effect": "Allow", "Action": actions, "Resource": resource});
+    let id = function.logical_id.strip_suffix("Function").unwrap();
+    let traces = allow(&["xray:PutTelemetryRecords", "xray:PutTraceSegments"], json!("*"));
+    let mut statements = vec![
+        allow(&["logs:CreateLogStream", "logs:PutLogEvents"], json!({"GetAtt": format!("{id}LogGroup.Arn")})),
+        json!({"If": ["Traced", traces, {"Ref": "AWS::NoValue"}]}),
+    ];
+    for (_, trigger) in function.triggers().iter().filter(|(kind, _)| *kind == "DynamoDB") {
+        let stream = trigger["Stream"]["GetAtt"].as_str().unwrap();
+        let streams = format!("${{{}.Arn}}/stream/*", stream.strip_suffix(".StreamArn").unwrap());
+        let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+        statements.push(allow(&reads, trigger["Stream"].clone()));
+        statements.push(allow(&["dynamodb:ListStreams"], json!({"Sub": streams})));
+        statements.push(allow(&["sqs:SendMessage"], trigger["DestinationConfig"]["OnFailure"]["Destination"].clone()));
+    }
+    statements
+}
+
+/// What the template allows a function's code.
+fn allowed(template: &Template, function: &Function) -> BTreeSet<(String, String)> {
+    let platforms = platforms(function);
+    let statements = template.statements(function);
+    for own in &platforms {
+        let times = statements.iter().filter(|statement| *statement == own).count();
+        assert_eq!(times, 1, "{}: {own}", function.name);
+    }
+    let (mut allowed, mut resources) = (BTreeSet::new(), BTreeSet::new());
+    for statement in statements.iter().filter(|statement| !platforms.contains(statement)) {
         assert_eq!(statement["Effect"], "Allow");
+        let is_new = resources.insert(statement["Resource"].to_string());
+        assert!(is_new, "{}: two statements about {}", function.name, statement["Resource"]);
         let resource = &statement["Resource"];
         let resource =
             resource["GetAtt"].as_str().and_then(|name| name.strip_suffix(".Arn")).or(resource["Ref"].as_str());
@@ -159,8 +190,9 @@ fn allowed(properties: &Value) -> BTreeSet<(String, String)> {
 fn every_function_may_do_what_its_code_does_and_nothing_else() {
     let store = store();
     let mut faults = Vec::new();
-    for function in Template::load().functions() {
-        let allowed = allowed(function.properties());
+    let template = Template::load();
+    for function in template.functions() {
+        let allowed = allowed(&template, &function);
         let needed = needed(&store, calls(&tree::code(&format!("functions/{}/src", function.name))));
         let variables = &function.properties()["Environment"]["Variables"];
         let secrets = SECRETS.iter().filter(|(variable, _)| !variables[variable].is_null());
@@ -179,6 +211,22 @@ fn every_function_may_do_what_its_code_does_and_nothing_else() {
         faults.extend(refused.map(|(right, way)| format!("{} does and may not: {right:?}, by {way}", function.name)));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_function_has_a_role_of_its_own_that_only_lambda_takes_on() {
+    let template = Template::load();
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ]});
+    for function in template.functions() {
+        let role = format!("{}Role", function.logical_id.strip_suffix("Function").unwrap());
+        assert_eq!(function.properties()["Role"]["GetAtt"], format!("{role}.Arn"), "{}", function.name);
+        assert!(function.properties()["Policies"].is_null(), "{}: SAM ignores them beside a role", function.name);
+        let properties = template.properties(&role);
+        assert_eq!(properties["AssumeRolePolicyDocument"], trust, "{role}");
+        assert!(properties["ManagedPolicyArns"].is_null(), "{role}: what is managed reaches further");
+    }
 }
 
 #[test]

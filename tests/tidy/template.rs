@@ -94,6 +94,14 @@ impl Template {
         functions.map(function).collect()
     }
 
+    /// What a function's own role lets it do: the statements of its one policy.
+    pub(crate) fn statements(&self, function: &Function) -> &Vec<Value> {
+        let role = self.properties(&format!("{}Role", function.logical_id.strip_suffix("Function").unwrap()));
+        let policies = role["Policies"].as_array().unwrap();
+        assert_eq!(policies.len(), 1, "{}: one policy says it all", function.name);
+        policies[0]["PolicyDocument"]["Statement"].as_array().unwrap()
+    }
+
     pub(crate) fn routes(&self) -> Vec<Route> {
         self.functions().iter().flat_map(Function::routes).collect()
     }
