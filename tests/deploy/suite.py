@@ -3,7 +3,7 @@
 import importlib, sys, unittest
 
 # The stack is deployed from what `sam` built; the emulator's functions get the environment that the stack gave them.
-PARTS = ["build", "sam", "stack", "emulator", "stream", "soak", "containers"]
+PARTS = ["build", "sam", "stack", "push", "emulator", "stream", "soak", "containers"]
 
 chosen = sys.argv[1:] or PARTS
 if unknown := set(chosen) - set(PARTS):
