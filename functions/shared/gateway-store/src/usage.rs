@@ -90,15 +90,15 @@ pub struct UsageLine {
     pub status: &'static str,
     /// When it began.
     pub created_at: UnixMs,
-    /// Milliseconds from its arrival to its settlement, where that is known. No part of the API's lists.
+    /// Milliseconds from its arrival to its settlement, where that is known. In exports, and no part of the API's lists.
     #[serde(skip)]
     pub duration_ms: Option<u64>,
 }
 
 impl UsageLine {
     /// The first line of a CSV file of them.
-    pub const CSV_HEADER: &'static str =
-        "id,created_at,model,provider,key_id,prompt_tokens,completion_tokens,cached_tokens,charged_amount,status\n";
+    pub const CSV_HEADER: &'static str = "id,created_at,model,provider,key_id,prompt_tokens,completion_tokens,\
+        cached_tokens,charged_amount,status,duration_ms\n";
 
     fn of(entry: Entry) -> Option<Self> {
         let Served { key, model, provider, metered, duration_ms, .. } = entry.served?;
@@ -120,11 +120,12 @@ impl UsageLine {
     /// Its line of a CSV file.
     pub fn csv(&self) -> String {
         let Self { id, model, provider, key_id, prompt_tokens, completion_tokens, cached_tokens, .. } = self;
-        let Self { charged_amount, status, created_at, .. } = self;
+        let Self { charged_amount, status, created_at, duration_ms, .. } = self;
         let (model, provider) = (csv::field(model), csv::field(provider));
+        let duration_ms = duration_ms.map(|ms| ms.to_string()).unwrap_or_default();
         format!(
             "{id},{created_at},{model},{provider},{key_id},{prompt_tokens},{completion_tokens},{cached_tokens},\
-             {charged_amount},{status}\n"
+             {charged_amount},{status},{duration_ms}\n"
         )
     }
 }
