@@ -7,6 +7,7 @@ mod models;
 mod openid;
 mod passwords;
 mod place;
+mod problems;
 mod quick_start;
 mod sessions;
 mod usage;

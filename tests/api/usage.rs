@@ -373,7 +373,10 @@ async fn stats_and_a_streamed_export_hold_every_request_however_many() {
     let lines: Vec<_> = rows.lines().collect();
     assert_eq!(lines.len(), 520);
     assert!(lines.is_sorted_by(|newer, older| newer > older), "newest first, each once");
-    assert!(lines.iter().all(|line| line.ends_with(",lab/chat,lab,1,3,1,0,0.0000007,completed,")), "how long is not known");
+    assert!(
+        lines.iter().all(|line| line.ends_with(",lab/chat,lab,1,3,1,0,0.0000007,completed,")),
+        "how long is not known"
+    );
     let stats = gateway.billing.get(STATS).await.json();
     assert_eq!(stats["stats"]["totalRequests"], 520);
     assert_eq!(stats["stats"]["totalPromptTokens"], 1_560);

@@ -15,13 +15,11 @@ use gateway_upstream::stripe::CheckoutOrder;
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::{
-    UNPROCESSABLE,
-    billing::{self, Field},
-};
+use super::{UNPROCESSABLE, billing};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -40,7 +38,8 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let amount = Nanos::parse_usd(visit.form.text("amount").trim()).ok();
     let Some((amount, cents)) = amount.and_then(|amount| Some((amount, top_up_cents(amount)?))) else {
         let problem = format!("Write an amount from {LEAST_TOP_UP} to {MOST_TOP_UP} USD, such as 25 or 25.50.");
-        let page = billing::page(visit, Some((Some(Field::Amount), &problem))).await?;
+        let problem = Problem::at("amount", problem);
+        let page = billing::page(visit, Some(&problem)).await?;
         return Answer::page_with(UNPROCESSABLE, &page);
     };
     let address = |how| visit.site.address(&format!("/billing?{CHECKOUT_MARK}={how}"));
@@ -54,8 +53,9 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         Ok(session) => session,
         Err(error) => {
             visit.request.record.failed(&error);
-            let problem = "Stripe can't be reached just now. Nothing was paid. Try again in a minute.";
-            let page = billing::page(visit, Some((None, problem))).await?;
+            let problem =
+                Problem::of_none("Stripe can't be reached just now. Nothing was paid. Try again in a minute.");
+            let page = billing::page(visit, Some(&problem)).await?;
             return Answer::page_with(error.code.status(), &page);
         }
     };

@@ -22,6 +22,7 @@ use crate::{
     answer::{Answer, Failure},
     chart::Chart,
     frame::Frame,
+    problem::Problem,
     visit::Visit,
     written::{Count, Duration, When},
 };
@@ -76,7 +77,6 @@ struct Shown {
 #[template(path = "usage.html")]
 struct Page<'a> {
     frame: Frame<'a>,
-    problem: Option<&'a str>,
     from: String,
     to: String,
     models: Vec<Choice>,
@@ -93,7 +93,7 @@ fn range(visit: &Visit<'_>) -> (String, String) {
 }
 
 /// What the query asks for, or what is wrong with it.
-fn asked(visit: &Visit<'_>) -> Result<Asked, &'static str> {
+fn asked(visit: &Visit<'_>) -> Result<Asked, Problem> {
     let (from, to) = range(visit);
     let parameter = |name: &str| match name {
         "from" => Some(from.as_str()),
@@ -101,15 +101,17 @@ fn asked(visit: &Visit<'_>) -> Result<Asked, &'static str> {
         _ => visit.request.query(name),
     };
     let filter = Filter::of_usage(parameter).map_err(|error| match error.param.as_deref() {
-        Some("from") => "The first day is no date. Write it as 2026-11-23.",
-        Some("to") if UnixMs::parse_rfc3339(&to).is_none() => "The last day is no date. Write it as 2026-11-23.",
-        Some("to") => "The last day is before the first one.",
-        _ => "There is no such key.",
+        Some("from") => Problem::at("from", "The first day is no date. Write it as 2026-11-23."),
+        Some("to") if UnixMs::parse_rfc3339(&to).is_none() => {
+            Problem::at("to", "The last day is no date. Write it as 2026-11-23.")
+        }
+        Some("to") => Problem::at("to", "The last day is before the first one."),
+        _ => Problem::at("keyId", "There is no such key."),
     })?;
     let day = |id: &Option<RequestId>| id.as_ref().map_or(0, |id| id.at().0 / DAY_MS);
     let (first, last) = (day(&filter.from), day(&filter.to));
     if last - first >= MOST_DAYS {
-        return Err("That is more than a year. Choose at most 366 days.");
+        return Err(Problem::among(["from", "to"], "That is more than a year. Choose at most 366 days."));
     }
     Ok(Asked { filter, days: (first..=last).map(|day| UnixMs(day * DAY_MS).day()).collect() })
 }
@@ -129,13 +131,13 @@ fn address(visit: &Visit<'_>, path: &str, cursor: Option<&RequestId>) -> String 
     visit.site.at(&if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") })
 }
 
-fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> Page<'a> {
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> Page<'a> {
     let (from, to) = range(visit);
     // A field for a date takes nothing else.
     let day = |text: String| UnixMs::parse_rfc3339(&text).map(UnixMs::day).unwrap_or_default();
     let (from, to) = (day(from), day(to));
-    let frame = visit.frame("Usage", PATH);
-    Page { frame, problem, from, to, models: Vec::new(), keys: Vec::new(), shown: None }
+    let frame = visit.frame("Usage", PATH).with(problem);
+    Page { frame, from, to, models: Vec::new(), keys: Vec::new(), shown: None }
 }
 
 /// What a key is called.
@@ -165,7 +167,7 @@ fn choices(
 pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let Asked { filter, days } = match asked(visit) {
         Ok(asked) => asked,
-        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem))),
+        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))),
     };
     let (store, account) = (&visit.app.store, &visit.signed_in()?.user.account);
     // One that is not of this range begins nowhere: then the list begins at its newest.
@@ -202,7 +204,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
 pub(crate) async fn download(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let filter = match asked(visit) {
         Ok(asked) => asked.filter,
-        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem))),
+        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))),
     };
     let (store, account) = (visit.app.store.clone(), visit.signed_in()?.user.account.clone());
     let write = move |sender: mpsc::Sender<Bytes>| async move {

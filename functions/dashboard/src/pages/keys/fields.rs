@@ -11,7 +11,7 @@ use gateway_core::{
 use gateway_store::{KeyChange, KeyRecord, NewKey};
 
 use super::Page;
-use crate::{answer::Failure, visit::Visit};
+use crate::{answer::Failure, problem::Problem, visit::Visit};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -37,15 +37,8 @@ pub(super) struct Fields {
     pub(super) models: String,
 }
 
-/// What is wrong, and with which field.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) field: &'static str,
-    pub(super) text: String,
-}
-
 fn wrong<T>(field: &'static str, text: impl Into<String>) -> Result<T, Problem> {
-    Err(Problem { field, text: text.into() })
+    Err(Problem::at(field, text))
 }
 
 /// An entry of a list to choose from.

@@ -12,6 +12,7 @@ use super::{KeyView, Page, TRIES, UNPROCESSABLE, key_of, memory_of, shown};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
     written::When,
 };
@@ -35,16 +36,19 @@ struct Rotate<'a> {
     page: &'static Page,
     key: KeyView<'a>,
     graces: Vec<(u64, &'static str, bool)>,
-    problem: Option<&'a str>,
 }
 
-fn form<'a>(visit: &'a Visit<'_>, page: &'static Page, record: &'a KeyRecord, problem: Option<&'a str>) -> Rotate<'a> {
+fn form<'a>(
+    visit: &'a Visit<'_>,
+    page: &'static Page,
+    record: &'a KeyRecord,
+    problem: Option<&'a Problem>,
+) -> Rotate<'a> {
     Rotate {
-        frame: visit.frame("Rotate the key", page.path),
+        frame: visit.frame("Rotate the key", page.path).with(problem),
         page,
         key: KeyView::of(page, record, visit.request.at),
         graces: GRACES.map(|(seconds, label)| (seconds, label, seconds == DEFAULT_GRACE_S)).into(),
-        problem,
     }
 }
 
@@ -65,14 +69,16 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         if memory.made.is_some() {
             return Ok(Answer::go(format!("{}?notice=sent", page.key(record.id))));
         }
-        let wrong = |problem| Answer::page_with(UNPROCESSABLE, &form(visit, page, &record, Some(problem)));
-        let Some(grace_ms) = grace_ms else { return wrong("Choose for how long the old key works.") };
+        let wrong = |problem: &Problem| Answer::page_with(UNPROCESSABLE, &form(visit, page, &record, Some(problem)));
+        let Some(grace_ms) = grace_ms else {
+            return wrong(&Problem::at("grace", "Choose for how long the old key works."));
+        };
         let until = key_rules::grace_end(at, grace_ms, record.allowance.expires_at);
         let token = Token::from_random(page.key_type, random()?);
         match visit.app.store.key_rotate(&record.account, record.id, &token, until, at, Some(&memory)).await? {
             UpdateOutcome::Updated(record) => return shown(visit, page, &record, &token, Some(When(until))),
             UpdateOutcome::NotFound => return Err(Failure::NotFound),
-            UpdateOutcome::TooManyTokens => return wrong(TOO_MANY_TOKENS),
+            UpdateOutcome::TooManyTokens => return wrong(&Problem::of_none(TOO_MANY_TOKENS)),
             UpdateOutcome::Repeated => {}
         }
     }

@@ -5,12 +5,13 @@ use gateway_store::{KeyChange, KeyRecord, UpdateOutcome};
 
 use super::{
     KeyView, Page, UNPROCESSABLE,
-    fields::{self, Fields, Problem},
+    fields::{self, Fields},
     key_of,
 };
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -22,8 +23,6 @@ struct Key<'a> {
     key: KeyView<'a>,
     fields: Fields,
     notice: Option<&'static str>,
-    problem: Option<&'a str>,
-    at_fault: &'static str,
 }
 
 fn settings<'a>(
@@ -44,13 +43,11 @@ fn settings<'a>(
         _ => None,
     };
     Key {
-        frame: visit.frame(&record.name, page.path),
+        frame: visit.frame(&record.name, page.path).with(problem),
         page,
         key: KeyView::of(page, record, visit.request.at),
         fields,
         notice,
-        problem: problem.map(|problem| problem.text.as_str()),
-        at_fault: problem.map_or("", |problem| problem.field),
     }
 }
 
