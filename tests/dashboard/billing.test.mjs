@@ -92,7 +92,7 @@ test("a refund that is heard of before its payment shows after it, once each", a
     assert.deepEqual([balance, entries.sort()], ["20.00", ["payment 30.00", "refund -10.00"]]);
     await page.getByRole("row", { name: /UTC payment/ }).getByRole("link", { name: /^Receipt of / }).click();
     await page.waitForURL("**/billing/receipts/*");
-    assert.match(await main(page), /Refunded since\s+10\.00 USD/);
+    assert.match(await main(page), /Refunded so far\s+10\.00 USD/);
   });
 });
 
@@ -115,7 +115,7 @@ test("an amount that can't be paid is refused on the page, and what was typed is
       const answered = page.waitForResponse("**/billing/top-up");
       await page.getByRole("button", { name: "Top up" }).click();
       assert.equal((await answered).status(), 422);
-      assert.match(await problem(page), /Write an amount from/);
+      assert.match(await problem(page), /Enter an amount from/);
       assert.equal(await page.getByLabel("Amount in USD").inputValue(), amount);
       assert.equal((await tell("sessions")).length, before);
     }
@@ -132,7 +132,7 @@ test("without JavaScript a page of ours leads on to Stripe", async () => {
     await page.getByLabel("Amount in USD").fill("15");
     await press(page, "Top up");
     assert.equal(await title(page), "Pay 15.00 USD");
-    await follow(page, "Go on to Stripe");
+    await follow(page, "Continue to Stripe");
     await press(page, "Pay");
     assert.deepEqual(await books(page), { balance: "15.00", entries: ["payment 15.00"] });
   });
@@ -141,7 +141,7 @@ test("without JavaScript a page of ours leads on to Stripe", async () => {
 test("a banner says on every page that the balance is low, until it is not", async () => {
   await customer(async (page) => {
     await page.goto("/dashboard/billing");
-    await page.getByLabel("Tell me when the balance is below (USD)").fill("5");
+    await page.getByLabel("Alert me when the balance is below (USD)").fill("5");
     await press(page, "Save");
     const banner = page.getByText(/^Your balance of 0\.00 USD is below 5\.00 USD\./);
     for (const path of ["", "/keys", "/billing", "/usage", "/security"]) {

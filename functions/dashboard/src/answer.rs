@@ -231,34 +231,41 @@ impl Failure {
     /// Status, heading and text.
     fn words(&self, visit: &Visit<'_>) -> (u16, &'static str, String) {
         match self {
-            Self::NotFound => (404, "There is no such page", "The address may be old, or have a typing mistake.".into()),
+            Self::NotFound => (404, "Page not found", "The address may be old or mistyped.".into()),
             Self::MethodNotAllowed(_) => {
-                (405, "That does not work here", "This address is not for that. Go back, and use the form there.".into())
+                let text = "It only takes the form of a page. Go back and use the button there.";
+                (405, "This address can't be opened directly", text.into())
             }
-            Self::SignedOut => (401, "You are signed out", "Sign in and do it again. Nothing was changed.".into()),
+            Self::SignedOut => (401, "You are signed out", "Nothing was changed. Sign in and try again.".into()),
             Self::Forged => (
                 403,
-                "That did not come from our page",
-                "Nothing was changed. Open the page again and send the form from there; it needs cookies, and it must have \
-                 been opened after you last signed in or out."
+                "That form can't be accepted",
+                "Nothing was changed. Open the page again and send the form from there. Your browser has to accept \
+                 cookies, and the page has to be opened after you last signed in or out."
                     .into(),
             ),
             Self::NotOwner => {
-                (403, "Only an owner may do that", "Nothing was changed. Ask an owner of the account to do it.".into())
+                (403, "Only an owner can do that", "Nothing was changed. Ask an owner of the account to do it.".into())
             }
-            Self::Unreadable => (400, "The form can't be read", "Nothing was changed. Open the page again.".into()),
+            Self::Unreadable => (
+                400,
+                "That form can't be read",
+                "Nothing was changed. Open the page again and send the form from there.".into(),
+            ),
             Self::TooMany(until) => {
                 let (minutes, time) = (seconds_until(*until, visit).div_ceil(60), until.to_string());
                 let time = time.get(11..16).unwrap_or_default();
                 let unit = if minutes == 1 { "minute" } else { "minutes" };
-                let text = format!("Come again in {minutes} {unit}, at {time} UTC. Until then no try is looked at.");
-                (429, "Too many tries", text)
+                let text = format!(
+                    "Try again in {minutes} {unit}, at {time} UTC. Until then every attempt is refused, even a right one."
+                );
+                (429, "Too many attempts", text)
             }
             Self::Internal(_) => (
                 500,
-                "Something is broken here",
+                "Something went wrong",
                 format!(
-                    "It is not your fault. Try again in a minute; if it stays, tell your operator this number: {}",
+                    "This is not your fault. Try again in a minute. If it happens again, give your operator this number: {}",
                     visit.request.id
                 ),
             ),

@@ -86,7 +86,7 @@ async fn the_figures_are_those_of_the_books() {
         assert_eq!(page.status, 200, "{}", page.text);
         assert_eq!(figure(&page, "Balance"), format!("{left} USD"), "{path}");
         assert_eq!(figure(&page, "Available"), format!("{left} USD"), "{path}");
-        assert_eq!(figure(&page, "Held by running requests"), "0.00 USD", "{path}");
+        assert_eq!(figure(&page, "Held for running requests"), "0.00 USD", "{path}");
         assert_eq!(figure(&page, "Spent this month (UTC)"), format!("{charged} USD"), "{path}");
     }
     // Summed up or not, it is the same; and a new month begins with nothing.
@@ -145,7 +145,7 @@ async fn a_top_up_is_a_link_to_stripe_s_page_and_credits_nothing_before_stripe_s
     assert_eq!(session.field("cancel_url"), format!("{site}{BILLING}?checkout=cancelled"));
     let url = format!("{}/pay/{}", stripe.url, session.id);
     assert!(
-        answer.text.contains(&format!("<a class=\"button\" href=\"{url}\">Go on to Stripe</a>")),
+        answer.text.contains(&format!("<a class=\"button\" href=\"{url}\">Continue to Stripe</a>")),
         "{}",
         answer.text
     );
@@ -199,7 +199,7 @@ async fn an_amount_that_can_t_be_topped_up_is_said_beside_what_was_typed_and_nob
     for amount in ["", "0.99", "10000.01", "5.001", "5,00", "-5", "1e3", "\"><b>"] {
         let answer = top_up(&browser, &page, amount).await;
         assert_eq!(answer.status, 422, "{amount}");
-        assert!(answer.text.contains("Write an amount from 1.00 to 10000.00 USD"), "{amount}: {}", answer.text);
+        assert!(answer.text.contains("Enter an amount from 1.00 to 10000.00 USD"), "{amount}: {}", answer.text);
         assert!(answer.text.contains("aria-invalid=\"true\"") && !answer.text.contains("<b>"), "{amount}");
         let typed = amount.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;");
         assert!(
@@ -231,7 +231,7 @@ async fn a_member_sees_the_money_and_moves_none() {
     for (path, fields) in [(TOP_UP, [("amount", "5")]), (BILLING, [("threshold", "5")])] {
         let answer = browser.submit(&page, path, &fields).await;
         assert_eq!(answer.status, 403, "{path}");
-        assert!(answer.text.contains("Only an owner may do that"), "{path}: {}", answer.text);
+        assert!(answer.text.contains("Only an owner can do that"), "{path}: {}", answer.text);
     }
     assert!(stripe.seen().is_empty() && gateway.standing().await.account.low_balance.is_none());
 }
@@ -241,7 +241,7 @@ async fn transactions_are_given_newest_first_and_page_by_page() {
     let gateway = TestGateway::with_credit("0").await;
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
-    assert!(page.text.contains("There are none yet.") && !page.text.contains("<table"), "{}", page.text);
+    assert!(page.text.contains("No transactions yet.") && !page.text.contains("<table"), "{}", page.text);
     for number in 0..60 {
         gateway.clock().advance_ms(1);
         entry(&gateway, EntryKind::Adjustment, Nanos::usd(1), &format!("number {number}.")).await;
@@ -419,12 +419,12 @@ async fn a_threshold_or_an_address_that_is_none_is_said_beside_what_was_typed() 
     let gateway = TestGateway::start_with(|options| options.emails = true).await;
     let browser = gateway.signed_in().await;
     for (threshold, email, problem) in [
-        ("0", "", "Write an amount in USD up to 1000000.00"),
-        ("5 USD", "", "Write an amount in USD up to 1000000.00"),
-        ("5", "nobody", "Write a whole email address"),
-        ("5", "a@b.example\r\nbcc: c@d.example", "Write a whole email address"),
-        ("", "a@b.example", "Write below which balance"),
-        ("<b>", "\"><i>@b.example", "Write an amount in USD"),
+        ("0", "", "Enter an amount in USD up to 1000000.00"),
+        ("5 USD", "", "Enter an amount in USD up to 1000000.00"),
+        ("5", "nobody", "Enter a full email address"),
+        ("5", "a@b.example\r\nbcc: c@d.example", "Enter a full email address"),
+        ("", "a@b.example", "Enter the balance below which"),
+        ("<b>", "\"><i>@b.example", "Enter an amount in USD"),
     ] {
         let answer = tell(&browser, threshold, email).await;
         assert_eq!(answer.status, 422, "{threshold} {email}");
@@ -442,7 +442,11 @@ async fn where_no_emails_are_sent_the_page_says_so_and_asks_for_no_address() {
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
-    assert!(page.text.contains("Emails are not set up here") && !page.text.contains("name=\"email\""), "{}", page.text);
+    assert!(
+        page.text.contains("Email alerts are not set up here") && !page.text.contains("name=\"email\""),
+        "{}",
+        page.text
+    );
     assert_eq!(tell(&browser, "5", "a@b.example").await.status, 303);
     assert_eq!(gateway.standing().await.account.low_balance.unwrap().email, None);
     assert_eq!(browser.request(Method::GET, BILLING).send().await.unwrap().status(), 200);

@@ -93,10 +93,10 @@ pub(super) async fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>)
 fn notice(visit: &Visit<'_>) -> Option<&'static str> {
     match (visit.request.query(CHECKOUT_MARK), visit.request.query("notice")) {
         (Some("success"), _) => Some(
-            "Thank you. The money is added to your balance when Stripe confirms the payment: mostly within a minute, with \
-             some ways to pay after days. It is in the list below then.",
+            "Thank you. The money is added to your balance when Stripe confirms the payment, usually within a minute. Some \
+             payment methods take days. The payment then appears below.",
         ),
-        (Some("cancelled"), _) => Some("You turned back at Stripe. Nothing was paid."),
+        (Some("cancelled"), _) => Some("You cancelled at Stripe. Nothing was paid."),
         (_, Some("low-balance")) => Some("Saved."),
         _ => None,
     }
@@ -118,12 +118,12 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
             let problem = match problem {
                 LowBalanceProblem::Threshold => Problem::at(
                     "threshold",
-                    format!("Write an amount in USD up to {MOST_THRESHOLD}, such as 5 or 2.50, or leave it empty."),
+                    format!("Enter an amount in USD up to {MOST_THRESHOLD}, like 5 or 2.50, or leave it empty."),
                 ),
                 LowBalanceProblem::NoThreshold => {
-                    Problem::at("threshold", "Write below which balance the email is to be sent.")
+                    Problem::at("threshold", "Enter the balance below which to send the email.")
                 }
-                LowBalanceProblem::Email => Problem::at("email", "Write a whole email address, or leave it empty."),
+                LowBalanceProblem::Email => Problem::at("email", "Enter a full email address, or leave it empty."),
             };
             return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem)).await?);
         }

@@ -52,7 +52,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         Accepted::Yes(user) => visit.sign_in(&user, "/").await,
         Accepted::Gone => gone(visit),
         Accepted::UserExists => {
-            let problem = Problem::of_none("There is a user with this email address already. Sign in instead.");
+            let problem = Problem::of_none("There is already a user with this email address. Sign in instead.");
             Answer::page_with(UNPROCESSABLE, &page(visit, &link, Some(&problem)))
         }
     }

@@ -39,9 +39,9 @@ const UNPROCESSABLE: u16 = 422;
 fn new_password(visit: &Visit<'_>, email: &Email) -> Result<Password, Problem> {
     Password::new(visit.form.text("password"), email).map_err(|problem| {
         let text = match problem {
-            PasswordProblem::TooShort => format!("Take a password of at least {LEAST_PASSWORD_CHARS} characters."),
-            PasswordProblem::TooLong => format!("Take a password of at most {MOST_PASSWORD_CHARS} characters."),
-            PasswordProblem::Guessable => "Too many people use that password. Take another one.".to_owned(),
+            PasswordProblem::TooShort => format!("Use at least {LEAST_PASSWORD_CHARS} characters."),
+            PasswordProblem::TooLong => format!("Use at most {MOST_PASSWORD_CHARS} characters."),
+            PasswordProblem::Guessable => "That password is too easy to guess. Choose another one.".to_owned(),
         };
         Problem::at("password", text)
     })

@@ -50,7 +50,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         counted(visit, &tries).await?;
         let typed = Password::typed(visit.form.text("current"));
         if !visit.app.passwords.is_right(typed, user.password.clone()).await? {
-            let problem = Problem::at("current", "Your current password is another one.");
+            let problem = Problem::at("current", "Your current password is wrong.");
             return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))?);
         }
         uncounted(visit, &tries).await?;

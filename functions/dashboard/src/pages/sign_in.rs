@@ -27,7 +27,7 @@ struct SignIn<'a> {
 fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> SignIn<'a> {
     let notice = match visit.request.query("notice") {
         Some("everywhere") => Some("You are signed out everywhere."),
-        Some("invited") => Some("Your user is there. Sign in to begin."),
+        Some("invited") => Some("Your account is ready. Sign in to begin."),
         _ => None,
     };
     SignIn {
@@ -56,7 +56,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
 /// POST /sign-in
 pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let Some(email) = Email::parse(visit.form.text("email")) else {
-        let problem = Problem::at("email", "Write your whole email address.");
+        let problem = Problem::at("email", "Enter your full email address.");
         return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem)));
     };
     // Counted before anything is looked up or hashed: what is refused costs next to nothing, and says nothing.
@@ -67,7 +67,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let right = visit.app.passwords.is_right(Password::typed(visit.form.text("password")), hash).await?;
     let Some(user) = user.filter(|_| right) else {
         // Which of the two is not said. It is the password that is to be typed again in any case.
-        let problem = Problem::among(["password", "email"], "The email address or the password is wrong.");
+        let problem = Problem::among(["password", "email"], "The email address or password is wrong.");
         return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem)));
     };
     uncounted(visit, &tries).await?;

@@ -38,7 +38,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     }
     let wrong = |problem: &Problem| Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem)));
     let Some(email) = Email::parse(visit.form.text("email")) else {
-        return wrong(&Problem::at("email", "Write your whole email address."));
+        return wrong(&Problem::at("email", "Enter your full email address."));
     };
     let password = match new_password(visit, &email) {
         Ok(password) => password,
@@ -50,6 +50,6 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         |account| User { password: Some(hash), verified: false, ..User::new(email.clone(), account, Role::Owner, at) };
     match visit.app.store.user_sign_up(email.as_str(), at, owner).await? {
         Some(user) => visit.sign_in(&user, "/").await,
-        None => wrong(&Problem::at("email", "There is a user with this email address already. Sign in instead.")),
+        None => wrong(&Problem::at("email", "There is already a user with this email address. Sign in instead.")),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let secrets = visit.app.payment_secrets.current(visit.request.at).await?;
     let amount = Nanos::parse_usd(visit.form.text("amount").trim()).ok();
     let Some((amount, cents)) = amount.and_then(|amount| Some((amount, top_up_cents(amount)?))) else {
-        let problem = format!("Write an amount from {LEAST_TOP_UP} to {MOST_TOP_UP} USD, such as 25 or 25.50.");
+        let problem = format!("Enter an amount from {LEAST_TOP_UP} to {MOST_TOP_UP} USD, like 25 or 25.50.");
         let problem = Problem::at("amount", problem);
         let page = billing::page(visit, Some(&problem)).await?;
         return Answer::page_with(UNPROCESSABLE, &page);

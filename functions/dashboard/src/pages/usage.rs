@@ -39,8 +39,8 @@ const LINES: usize = 25;
 const MOST_BYTES: usize = 5 * 1024 * 1024;
 /// The last line of a file that does not hold all: a CSV has no place for an error, and a line that is no record keeps a
 /// reader from taking the part for the whole.
-const FULL: &str = "error: older ones do not fit into one file, choose fewer days\n";
-const CUT: &str = "error: the file was cut short, try again\n";
+const FULL: &str = "error: older requests do not fit into one file; choose fewer days\n";
+const CUT: &str = "error: this file is incomplete; download it again\n";
 
 /// What the query asks for.
 struct Asked {
@@ -101,12 +101,10 @@ fn asked(visit: &Visit<'_>) -> Result<Asked, Problem> {
         _ => visit.request.query(name),
     };
     let filter = Filter::of_usage(parameter).map_err(|error| match error.param.as_deref() {
-        Some("from") => Problem::at("from", "The first day is no date. Write it as 2026-11-23."),
-        Some("to") if UnixMs::parse_rfc3339(&to).is_none() => {
-            Problem::at("to", "The last day is no date. Write it as 2026-11-23.")
-        }
-        Some("to") => Problem::at("to", "The last day is before the first one."),
-        _ => Problem::at("keyId", "There is no such key."),
+        Some("from") => Problem::at("from", "Enter the start date like 2026-11-23."),
+        Some("to") if UnixMs::parse_rfc3339(&to).is_none() => Problem::at("to", "Enter the end date like 2026-11-23."),
+        Some("to") => Problem::at("to", "The end date is before the start date."),
+        _ => Problem::at("keyId", "There is no such key. Choose one from the list."),
     })?;
     let day = |id: &Option<RequestId>| id.as_ref().map_or(0, |id| id.at().0 / DAY_MS);
     let (first, last) = (day(&filter.from), day(&filter.to));

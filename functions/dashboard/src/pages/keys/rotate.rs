@@ -19,15 +19,15 @@ use crate::{
 
 /// How long the old token may work, to choose from.
 const GRACES: [(u64, &str); 5] = [
-    (0, "Not at all"),
-    (3_600, "1 hour"),
-    (DEFAULT_GRACE_S, "24 hours"),
-    (604_800, "7 days"),
-    (MOST_GRACE_S, "30 days"),
+    (0, "Immediately"),
+    (3_600, "After 1 hour"),
+    (DEFAULT_GRACE_S, "After 24 hours"),
+    (604_800, "After 7 days"),
+    (MOST_GRACE_S, "After 30 days"),
 ];
 
 const TOO_MANY_TOKENS: &str =
-    "This key was rotated too often. Wait until an old key stops working, or make a new key and delete this one.";
+    "This key was rotated too often. Wait until an old value stops working, or create a new key and delete this one.";
 
 #[derive(Template)]
 #[template(path = "key_rotate.html")]
@@ -71,7 +71,7 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         }
         let wrong = |problem: &Problem| Answer::page_with(UNPROCESSABLE, &form(visit, page, &record, Some(problem)));
         let Some(grace_ms) = grace_ms else {
-            return wrong(&Problem::at("grace", "Choose for how long the old key works."));
+            return wrong(&Problem::at("grace", "Choose when the old value stops working."));
         };
         let until = key_rules::grace_end(at, grace_ms, record.allowance.expires_at);
         let token = Token::from_random(page.key_type, random()?);

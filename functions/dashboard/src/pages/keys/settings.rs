@@ -33,12 +33,12 @@ fn settings<'a>(
     problem: Option<&'a Problem>,
 ) -> Key<'a> {
     let notice = match visit.request.query("notice") {
-        Some("saved") => Some("The settings are saved. Requests follow within 10 seconds."),
+        Some("saved") => Some("The settings are saved. They apply to requests within 10 seconds."),
         Some("deactivated") => Some("The key is deactivated. Requests with it are refused within 10 seconds."),
-        Some("activated") => Some("The key is active again. Requests with it are served within 10 seconds."),
+        Some("activated") => Some("The key is active again. Requests with it work within 10 seconds."),
         Some("sent") => Some(
-            "That form was sent before, and did its work then. The full key was shown in the first answer and can't be \
-             shown again: if you did not copy it, rotate the key.",
+            "That form was sent before and took effect then. The full key was shown once and cannot be retrieved. If you \
+             did not copy it, rotate the key.",
         ),
         _ => None,
     };
