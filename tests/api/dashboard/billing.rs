@@ -167,6 +167,7 @@ async fn a_script_that_tops_up_is_sent_on_to_stripe_without_a_click() {
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
     let token = behind(&page, "name=\"csrf\" value=\"").to_owned();
+    assert!(page.text.contains("hx-disable=\"find button\""), "{}", page.text);
     let form = browser.form(TOP_UP, &[("csrf", &token), ("once", &once(&page)), ("amount", "5")]);
     let answer = browser.send(form.header("hx-request", "true")).await;
     let url = format!("{}/pay/{}", stripe.url, stripe.sessions()[0].id);

@@ -95,6 +95,17 @@ async fn a_long_catalogue_is_paged_complete_and_small_on_the_wire() {
 }
 
 #[tokio::test]
+async fn a_search_that_runs_is_replaced_by_the_next_and_what_it_found_is_said_in_the_same_place() {
+    let gateway = TestGateway::start().await;
+    let page = gateway.signed_in().await.get(PAGE).await;
+    let form = page.text.split_once("<form class=\"filters\"").unwrap().1.split('>').next().unwrap();
+    // Whoever listens to a place hears what changes in it, not that it is another one.
+    for attribute in ["hx-select-oob=\"#found:innerHTML\"", "hx-sync=\"replace\"", "hx-disable=\"find button\""] {
+        assert!(form.contains(attribute), "{attribute}: {form}");
+    }
+}
+
+#[tokio::test]
 async fn html_in_a_search_or_a_model_s_name_is_text() {
     let model = json!({"provider": "modelswitch", "name": HTML, "price": {"input": "1", "output": "1"}});
     let settings = json!({"providers": {"modelswitch": {}}, "models": {"modelswitch/<b>": model}}).to_string();
