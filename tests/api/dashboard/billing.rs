@@ -129,6 +129,7 @@ async fn where_payments_are_not_set_up_the_page_says_so_and_has_no_button() {
     assert!(!page.text.contains(TOP_UP));
     let answer = browser.submit(&page, TOP_UP, &[("amount", "5")]).await;
     assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.text.contains("your operator has to look at it"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -212,14 +213,23 @@ async fn an_amount_that_can_t_be_topped_up_is_said_beside_what_was_typed_and_nob
 }
 
 #[tokio::test]
-async fn a_failure_of_stripe_s_is_a_page_that_says_that_nothing_was_paid() {
+async fn a_failure_is_a_page_that_says_that_nothing_was_paid_and_whether_to_try_again() {
     let (gateway, stripe) = taking_payments().await;
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
-    stripe.will(Reply::Json(400, r#"{"error":{"message":"marked words"}}"#.to_owned()));
-    let answer = top_up(&browser, &page, "5").await;
-    assert_eq!(answer.status, 502);
-    assert!(answer.text.contains("Nothing was paid.") && !answer.text.contains("marked"), "{}", answer.text);
+    let (ours, stripe_s) = ("your operator has to look at it", "Try again in a minute.");
+    for (status, says, other) in
+        [(400, ours, stripe_s), (401, ours, stripe_s), (403, ours, stripe_s), (500, stripe_s, ours)]
+    {
+        // It is asked again where that may help.
+        for _ in 0..if status == 500 { 2 } else { 1 } {
+            stripe.will(Reply::Json(status, r#"{"error":{"message":"marked words"}}"#.to_owned()));
+        }
+        let answer = top_up(&browser, &page, "5").await;
+        assert_eq!(answer.status, 502, "{status}");
+        assert!(answer.text.contains("Nothing was paid.") && !answer.text.contains("marked"), "{}", answer.text);
+        assert!(answer.text.contains(says) && !answer.text.contains(other), "{status}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,10 @@ use crate::{
     visit::Visit,
 };
 
+/// What is said where no other try helps, and where one may. What it was, the log says.
+const OURS: &str = "Payments are not working here right now; your operator has to look at it. Nothing was paid.";
+const STRIPE_S: &str = "Stripe can't be reached right now. Nothing was paid. Try again in a minute.";
+
 #[derive(Template)]
 #[template(path = "top_up.html")]
 struct TopUp<'a> {
@@ -46,15 +50,17 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let (success_url, cancel_url) = (address("success"), address("cancelled"));
     let order = CheckoutOrder { account, cents, success_url: &success_url, cancel_url: &cancel_url };
     let ordered = match secrets.secret_key() {
-        Ok(key) => visit.app.stripe.checkout(key, &idempotency_key(visit, cents)?, order).await.map_err(ApiError::from),
-        Err(error) => Err(error),
+        Ok(key) => {
+            let ordered = visit.app.stripe.checkout(key, &idempotency_key(visit, cents)?, order).await;
+            ordered.map_err(|error| (if error.is_ours() { OURS } else { STRIPE_S }, ApiError::from(error)))
+        }
+        Err(error) => Err((OURS, error)),
     };
     let session = match ordered {
         Ok(session) => session,
-        Err(error) => {
+        Err((problem, error)) => {
             visit.request.record.failed(&error);
-            let problem =
-                Problem::of_none("Stripe can't be reached just now. Nothing was paid. Try again in a minute.");
+            let problem = Problem::of_none(problem);
             let page = billing::page(visit, Some(&problem)).await?;
             return Answer::page_with(error.code.status(), &page);
         }
