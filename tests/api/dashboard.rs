@@ -5,6 +5,7 @@ mod keys;
 mod links;
 mod models;
 mod openid;
+mod overview;
 mod passwords;
 mod place;
 mod problems;

@@ -107,20 +107,6 @@ async fn the_figures_are_those_of_the_books() {
 }
 
 #[tokio::test]
-async fn the_overview_says_what_is_missing() {
-    let gateway = TestGateway::with_credit("0").await;
-    let browser = gateway.signed_in().await;
-    let page = browser.get("/dashboard").await.text;
-    assert!(page.contains("Your balance is empty") && !page.contains("no API key yet"), "{page}");
-    gateway.credit("1", EntryKind::Payment).await;
-    for key in gateway.standing().await.keys {
-        gateway.store().key_delete(&gateway.account, key.id).await.unwrap();
-    }
-    let page = browser.get("/dashboard").await.text;
-    assert!(!page.contains("Your balance is empty") && page.contains("no API key yet"), "{page}");
-}
-
-#[tokio::test]
 async fn where_payments_are_not_set_up_the_page_says_so_and_has_no_button() {
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;
