@@ -141,7 +141,7 @@ async function topUp(page) {
 
 async function receipt(page) {
   await page.goto("/dashboard/billing");
-  const payment = page.getByRole("row", { name: /UTC payment/ }).getByRole("link", { name: /^Receipt of / });
+  const payment = page.getByRole("row", { name: /UTC Payment/ }).getByRole("link", { name: /^Receipt of / });
   await page.goto(await payment.first().getAttribute("href"));
 }
 

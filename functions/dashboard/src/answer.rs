@@ -186,7 +186,9 @@ struct FailurePage<'a> {
     frame: Frame<'a>,
     heading: &'a str,
     text: String,
-    sign_in: bool,
+    /// Where one goes on from here: the link's words and its path.
+    label: &'static str,
+    path: &'a str,
 }
 
 impl Failure {
@@ -200,8 +202,8 @@ impl Failure {
             visit.request.record.failed(&error);
         }
         let (status, heading, text) = self.words(visit);
-        let sign_in = matches!(self, Self::SignedOut);
-        let page = FailurePage { frame: visit.frame(heading, ""), heading, text, sign_in };
+        let (label, path) = self.way_on(visit);
+        let page = FailurePage { frame: visit.frame(heading, ""), heading, text, label, path: &path };
         // A template that fails for a failure leaves its words.
         let answer = Answer::page_with(status, &page).unwrap_or_else(|_| {
             Answer::of(status, Body::Page(format!("<!doctype html><title>{heading}</title>{heading}")))
@@ -210,10 +212,18 @@ impl Failure {
             Self::MethodNotAllowed(allow) => answer.with(header::ALLOW, allow),
             Self::TooMany(until) => answer.with(header::RETRY_AFTER, seconds_until(until, visit).to_string()),
             // htmx goes there instead of showing this page in the middle of another.
-            Self::SignedOut if by_script => {
-                answer.with(HeaderName::from_static("hx-redirect"), visit.site.at("/sign-in"))
-            }
+            Self::SignedOut if by_script => answer.with(HeaderName::from_static("hx-redirect"), visit.site.at(&path)),
             _ => answer,
+        }
+    }
+
+    /// The way on from its page: what the link is called, and where it leads.
+    fn way_on(&self, visit: &Visit<'_>) -> (&'static str, String) {
+        match self {
+            Self::SignedOut => ("Sign in", format!("/sign-in{}", visit.come_back())),
+            Self::Forged | Self::Unreadable if visit.page() != "/" => ("Open the page again", visit.page().to_owned()),
+            _ if visit.guest().is_none() => ("Sign in", "/sign-in".to_owned()),
+            _ => ("Back to the overview", "/".to_owned()),
         }
     }
 

@@ -27,11 +27,23 @@ async fn spend(
     at: UnixMs,
     nanos: i64,
 ) -> String {
+    let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: false };
+    spend_metered(gateway, (account, key), model, at, nanos, metered).await
+}
+
+/// The same of so much.
+async fn spend_metered(
+    gateway: &TestGateway,
+    (account, key): (&AccountId, KeyId),
+    model: &str,
+    at: UnixMs,
+    nanos: i64,
+    metered: Metered,
+) -> String {
     let id = RequestId::new(at, random().unwrap());
     let (models, amount, expires) = ([vec![model.to_owned()]], Nanos(nanos), at.plus_ms(1000));
     let wanted = HoldRequest { account, key, id: &id, models: &models, amount, at, expires };
     let hold = gateway.store().hold_place(&wanted).await.unwrap().placed(amount).unwrap();
-    let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: false };
     let (model, provider) = (model.to_owned(), "lab".to_owned());
     let served = Served { key, model, provider, metered, unpaid: Nanos::ZERO, duration_ms: None };
     gateway.store().hold_settle(&hold, amount, served).await.unwrap();
@@ -187,6 +199,10 @@ async fn a_filter_that_cannot_be_is_named_in_words_and_answered_with_the_form() 
             assert!(page.text.contains("<form class=\"filters\"") && !page.text.contains("<img"), "{query:?}");
         }
     }
+    let page = browser.open_with(PAGE, &[("from", "soon"), ("model", "no/such"), ("keyId", "1")]).await;
+    for kept in ["value=\"no/such\" selected", "value=\"1\" selected"] {
+        assert!(page.status == 422 && page.text.contains(kept), "{kept}: {}", page.text);
+    }
 }
 
 #[tokio::test]
@@ -299,7 +315,14 @@ async fn a_request_says_how_long_it_took_and_one_from_before_that_it_is_not_know
     assert!(page.text.contains("<time datetime=\"2026-11-23T09:30:00.000Z\">2026-11-23 09:30 UTC</time>"));
     assert_eq!(served.last().unwrap(), answer.header("x-request-id"));
     assert!(served[7].ends_with(" ms") || served[7].ends_with(" s"), "{served:?}");
-    assert_eq!((served[6].as_str(), before[7].as_str()), ("completed", "Unknown"));
+    let hint = "the provider did not report how many tokens it used";
+    assert!(!page.text.contains(hint), "none of them is estimated");
+    let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: true };
+    spend_metered(&gateway, (&gateway.account, KeyId(1)), MODEL, gateway.clock().now(), 5, metered).await;
+    let page = gateway.signed_in().await.get(PAGE).await;
+    assert!(page.text.contains("<td>Estimated</td>") && page.text.contains(hint), "{}", page.text);
+    assert!(page.text.contains("<th scope=\"row\" class=\"whole\"><time"), "{}", page.text);
+    assert_eq!((served[6].as_str(), before[7].as_str()), ("Completed", "Unknown"));
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 
 use crate::{Filter, Rollup, Store, StoreError, UsageGroup, UsageSums};
 
+/// The status of a request whose tokens the provider did not count.
+pub const ESTIMATED: &str = "estimated";
+
 const DAY_MS: u64 = 86_400_000;
 /// Requests that are read at a time where all of them are.
 const ENTRIES_PER_READ: usize = 500;
@@ -112,7 +115,7 @@ impl UsageLine {
             completion_tokens: metered.usage.all_output(),
             cached_tokens: metered.usage.cache_read,
             charged_amount: -entry.amount,
-            status: if metered.estimated { "estimated" } else { "completed" },
+            status: if metered.estimated { ESTIMATED } else { "completed" },
             duration_ms,
         })
     }
