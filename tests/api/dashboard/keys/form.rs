@@ -72,6 +72,26 @@ async fn what_was_typed_is_there_again_and_can_be_sent_once_it_is_right() {
 }
 
 #[tokio::test]
+async fn models_that_are_listed_while_all_are_allowed_make_no_key_that_may_use_all() {
+    let gateway = TestGateway::start().await;
+    let browser = gateway.signed_in().await;
+    let says = "You listed models but allowed all of them.";
+    let typed = with(&[("allow", "all"), ("models", "lab/chat")]);
+    let before = newest(&gateway).await;
+    let answer = browser.fill(&format!("{KEYS}/new"), &typed).await;
+    assert!(answer.status == 422 && answer.text.contains(says), "{}", answer.text);
+    assert!(answer.text.contains("lab/chat</textarea>"), "what was typed stays: {}", answer.text);
+    assert_eq!(newest(&gateway).await, before);
+    made(&gateway, &browser, KEYS, &with(&[("allow", "only"), ("models", "lab/chat")])).await;
+    let path = format!("{KEYS}/{}", newest(&gateway).await.id);
+    let other = browser.fill(&path, &with(&[("allow", "all"), ("models", "lab/chat lab/small")])).await;
+    assert!(other.status == 422 && other.text.contains(says), "{}", other.text);
+    // The list as it is stands in the form: who then allows all means that.
+    assert_eq!(browser.fill(&path, &typed).await.status, 303);
+    assert_eq!(newest(&gateway).await.allowance.models, None);
+}
+
+#[tokio::test]
 async fn html_in_what_people_write_is_shown_as_they_wrote_it() {
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;

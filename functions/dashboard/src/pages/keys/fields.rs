@@ -22,6 +22,8 @@ const INTERVALS: [(&str, &str); 5] =
 const RESETS: [(&str, &str); 4] =
     [("", "Never"), ("daily", "Every day"), ("weekly", "Every Monday"), ("monthly", "Every month")];
 
+const LISTED_AND_ALL: &str = "You listed models but allowed all of them. Choose “Only these”, or empty the list.";
+
 /// What the form says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fields {
@@ -192,12 +194,13 @@ impl Fields {
     }
 
     fn allowed(&self, before: Option<&KeyRecord>) -> Result<Option<BTreeSet<String>>, Problem> {
-        if !self.only {
-            return Ok(None);
-        }
         let words = self.models.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
         let models: BTreeSet<String> = words.map(str::to_owned).collect();
         let is_as_it_was = before.is_some_and(|record| record.allowance.models.as_ref() == Some(&models));
+        if !self.only {
+            // A list that nobody touched is one that is to go; what was typed is meant, and all would be more than that.
+            return if models.is_empty() || is_as_it_was { Ok(None) } else { wrong("models", LISTED_AND_ALL) };
+        }
         if models.is_empty() && !is_as_it_was {
             return wrong("models", "List at least one model, or allow all models.");
         }
