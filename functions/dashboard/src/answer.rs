@@ -243,15 +243,15 @@ impl Failure {
         match self {
             Self::NotFound => (404, "Page not found", "The address may be old or mistyped.".into()),
             Self::MethodNotAllowed(_) => {
-                let text = "It only takes the form of a page. Go back and use the button there.";
+                let text = "It only works through a form. Go back and use the button on the page.";
                 (405, "This address can't be opened directly", text.into())
             }
             Self::SignedOut => (401, "You are signed out", "Nothing was changed. Sign in and try again.".into()),
             Self::Forged => (
                 403,
                 "That form can't be accepted",
-                "Nothing was changed. Open the page again and send the form from there. Your browser has to accept \
-                 cookies, and the page has to be opened after you last signed in or out."
+                "Nothing was changed. Open the page again and send the form from there. Your browser must accept cookies, \
+                 and the page must have been opened after you last signed in or out."
                     .into(),
             ),
             Self::NotOwner => {
@@ -267,7 +267,7 @@ impl Failure {
                 let time = time.get(11..16).unwrap_or_default();
                 let unit = if minutes == 1 { "minute" } else { "minutes" };
                 let text = format!(
-                    "Try again in {minutes} {unit}, at {time} UTC. Until then every attempt is refused, even a right one."
+                    "Try again in {minutes} {unit}, at {time} UTC. Until then every attempt is refused, even a correct one."
                 );
                 (429, "Too many attempts", text)
             }

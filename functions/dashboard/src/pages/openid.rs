@@ -101,10 +101,10 @@ fn refused(visit: &Visit<'_>, error: &OpenIdError) -> Result<Answer, Failure> {
             wrong(visit, "Your organisation has not verified your email address. Verify it there, then sign in again.")
         }
         OpenIdError::Provider(_) => {
-            wrong(visit, "Your organisation's sign-in does not respond as it should. Try again in a minute.")
+            wrong(visit, "Your organisation's sign-in isn't responding properly. Try again in a minute.")
         }
         OpenIdError::Refused(_) | OpenIdError::Token(_) => {
-            wrong(visit, "We can't verify what your organisation's sign-in answered. Sign in again.")
+            wrong(visit, "We couldn't verify the answer from your organisation. Sign in again.")
         }
     }
 }

@@ -23,7 +23,7 @@ async fn what_is_wrong_with_a_form_is_said_at_its_field_and_nothing_is_made_or_c
         ("name", " \t ", "Give the key a name."),
         ("name", &long, "at most 100 characters"),
         ("name", "a\nb", "at most 100 characters"),
-        ("expires", "2026-11-22", "That day is over."),
+        ("expires", "2026-11-22", "That date has passed."),
         ("expires", "tomorrow", "like 2027-01-31"),
         ("expires", "2027-02-30", "like 2027-01-31"),
         ("expires", "2027-01-31T10:00:00Z", "like 2027-01-31"),

@@ -169,7 +169,7 @@ impl Fields {
         let Some(day) = day else { return wrong("expires", "Enter the expiry date like 2027-01-31.") };
         match key_rules::expiry(day.plus_ms(DAY_MS - 1), at) {
             Some(expires) => Ok(Some(expires)),
-            None => wrong("expires", "That day is over. Choose today or a later one."),
+            None => wrong("expires", "That date has passed. Choose today or a later date."),
         }
     }
 
