@@ -5,8 +5,10 @@ mod keys;
 mod links;
 mod models;
 mod openid;
+mod overview;
 mod passwords;
 mod place;
+mod problems;
 mod quick_start;
 mod sessions;
 mod usage;
@@ -32,6 +34,12 @@ fn path(route: &Route) -> String {
 
 fn routes(method: Method) -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().filter(move |route| route.method == method)
+}
+
+/// The page that a form stands on.
+fn page_of(path: &str) -> &str {
+    let own = ["/deactivate", "/activate", "/top-up", "/sign-out/everywhere", "/sign-out"];
+    own.into_iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path)
 }
 
 /// A browser that may be on the route's page, and a page there with the token of its forms.
@@ -68,7 +76,9 @@ async fn not_found_is_a_page_for_people() {
         for path in ["/dashboard/nowhere", "/dashboard/sign-in/", "/dashboard/%3Cscript%3E", "/dashboard/reset/a/b"] {
             let answer = browser.get(path).await;
             assert_eq!((answer.status, answer.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
-            assert!(answer.text.contains("<h1>There is no such page</h1>"), "{path}: {}", answer.text);
+            assert!(answer.text.contains("<h1>Page not found</h1>"), "{path}: {}", answer.text);
+            let on = if browser.cookie("ms_session").is_some() { ">Back to the overview</a>" } else { ">Sign in</a>" };
+            assert!(answer.text.contains(on), "{path}: {}", answer.text);
         }
     }
 }
@@ -95,6 +105,11 @@ async fn a_stranger_gets_none_of_a_user_s_pages_and_is_brought_back_after_signin
             let answer = browser.submit(&page, &path, &[]).await;
             assert_eq!(answer.status, 401, "{path}");
             assert!(answer.text.contains("You are signed out"), "{path}");
+            let page = page_of(&path).trim_start_matches("/dashboard").replace('/', "%2F");
+            let next = if page.is_empty() { page } else { format!("?next={page}") };
+            assert!(answer.text.contains(&format!("href=\"{SIGN_IN}{next}\">Sign in</a>")), "{}", answer.text);
+            let by_script = browser.send(browser.form(&path, &[]).header("hx-request", "true")).await;
+            assert_eq!(by_script.header("hx-redirect"), format!("{SIGN_IN}{next}"), "{path}");
         } else {
             let answer = browser.get(&format!("{path}?day=2026-11-23")).await;
             let next = format!("{}%3Fday%3D2026-11-23", path.replacen("/dashboard", "", 1).replace('/', "%2F"));
@@ -102,7 +117,9 @@ async fn a_stranger_gets_none_of_a_user_s_pages_and_is_brought_back_after_signin
             assert_eq!((answer.status, answer.text.as_str()), (303, ""), "{path}");
             assert_eq!(answer.header("location"), format!("{SIGN_IN}?next={next}"));
             let by_script = browser.send(browser.request(Method::GET, &path).header("hx-request", "true")).await;
-            assert_eq!((by_script.status, by_script.header("hx-redirect")), (401, SIGN_IN), "{path}");
+            let next = next.trim_end_matches("%3Fday%3D2026-11-23");
+            let sign_in = if next == "%2F" { SIGN_IN.to_owned() } else { format!("{SIGN_IN}?next={next}") };
+            assert_eq!((by_script.status, by_script.header("hx-redirect")), (401, sign_in.as_str()), "{path}");
         }
         seen += 1;
     }
@@ -138,7 +155,9 @@ async fn no_form_is_taken_but_from_its_own_page_in_its_own_browser() {
         for (why, request) in refused.into_iter().chain(foreign_pages) {
             let answer = browser.send(request).await;
             assert_eq!(answer.status, 403, "{path}: {why}: {}", answer.text);
-            assert!(answer.text.contains("That did not come from our page"), "{path}: {why}");
+            assert!(answer.text.contains("That form can&#39;t be accepted"), "{path}: {why}");
+            let again = format!("href=\"{}\">Open the page again</a>", page_of(&path));
+            assert!(answer.text.contains(&again) || page_of(&path) == "/dashboard", "{path}: {}", answer.text);
             assert_eq!(browser.user().await, user, "{path}: {why}");
         }
         // Nothing was wrong but the token: with the page's own it gets further, in the field or, from htmx, in the header.
@@ -217,7 +236,7 @@ async fn what_concerns_money_is_for_owners() {
             false => member.get(&path(route)).await,
         };
         assert_eq!(answer.status, 403, "{} {}", route.method, route.path);
-        assert!(answer.text.contains("Only an owner may do that"));
+        assert!(answer.text.contains("Only an owner can do that"));
     }
 }
 

@@ -45,7 +45,7 @@ async function books(page) {
   const [, balance] = (await main(page)).match(/^Balance\s+(-?[\d.]+) USD$/m);
   const rows = await page.getByRole("region", { name: "Transactions" }).getByRole("row").all();
   const cells = await Promise.all(rows.slice(1).map((row) => row.getByRole("cell").allInnerTexts()));
-  return { balance, entries: cells.map(([, type, , amount]) => `${type} ${amount}`) };
+  return { balance, entries: cells.map(([type, , amount]) => `${type} ${amount}`) };
 }
 
 test("what is paid on Stripe's page is credited once, though its webhook comes twice, and has a receipt", async () => {
@@ -57,7 +57,7 @@ test("what is paid on Stripe's page is credited once, though its webhook comes t
     await press(page, "Pay");
     assert.equal(page.url(), `${gateway.dashboard}/billing?checkout=success`);
     assert.ok((await notice(page)).length > 0);
-    assert.deepEqual(await books(page), { balance: "20.50", entries: ["payment 20.50"] });
+    assert.deepEqual(await books(page), { balance: "20.50", entries: ["Payment 20.50"] });
     await page.getByRole("link", { name: /^Receipt of / }).click();
     await page.waitForURL("**/billing/receipts/*");
     assert.match(await main(page), /Amount\s+20\.50 USD/);
@@ -73,7 +73,7 @@ test("whoever is back before Stripe has said so is told that the money is on its
     assert.match(await notice(page), /Stripe/);
     assert.deepEqual(await books(page), { balance: "0.00", entries: [] });
     assert.equal((await tell("paid", session.id)).status, 200);
-    assert.deepEqual(await books(page), { balance: "10.00", entries: ["payment 10.00"] });
+    assert.deepEqual(await books(page), { balance: "10.00", entries: ["Payment 10.00"] });
   });
 });
 
@@ -86,13 +86,13 @@ test("a refund that is heard of before its payment shows after it, once each", a
     assert.equal((await tell("refunded", session.id, 1000)).status, 500);
     assert.deepEqual(await books(page), { balance: "0.00", entries: [] });
     for (const time of [1, 2]) assert.equal((await tell("paid", session.id)).status, 200, `time ${time}`);
-    assert.deepEqual(await books(page), { balance: "30.00", entries: ["payment 30.00"] });
+    assert.deepEqual(await books(page), { balance: "30.00", entries: ["Payment 30.00"] });
     for (const time of [1, 2]) assert.equal((await tell("refunded", session.id, 1000)).status, 200, `time ${time}`);
     const { balance, entries } = await books(page);
-    assert.deepEqual([balance, entries.sort()], ["20.00", ["payment 30.00", "refund -10.00"]]);
-    await page.getByRole("row", { name: /UTC payment/ }).getByRole("link", { name: /^Receipt of / }).click();
+    assert.deepEqual([balance, entries.sort()], ["20.00", ["Payment 30.00", "Refund -10.00"]]);
+    await page.getByRole("row", { name: /UTC Payment/ }).getByRole("link", { name: /^Receipt of / }).click();
     await page.waitForURL("**/billing/receipts/*");
-    assert.match(await main(page), /Refunded since\s+10\.00 USD/);
+    assert.match(await main(page), /Refunded so far\s+10\.00 USD/);
   });
 });
 
@@ -115,7 +115,7 @@ test("an amount that can't be paid is refused on the page, and what was typed is
       const answered = page.waitForResponse("**/billing/top-up");
       await page.getByRole("button", { name: "Top up" }).click();
       assert.equal((await answered).status(), 422);
-      assert.match(await problem(page), /Write an amount from/);
+      assert.match(await problem(page), /Enter an amount from/);
       assert.equal(await page.getByLabel("Amount in USD").inputValue(), amount);
       assert.equal((await tell("sessions")).length, before);
     }
@@ -132,16 +132,16 @@ test("without JavaScript a page of ours leads on to Stripe", async () => {
     await page.getByLabel("Amount in USD").fill("15");
     await press(page, "Top up");
     assert.equal(await title(page), "Pay 15.00 USD");
-    await follow(page, "Go on to Stripe");
+    await follow(page, "Continue to Stripe");
     await press(page, "Pay");
-    assert.deepEqual(await books(page), { balance: "15.00", entries: ["payment 15.00"] });
+    assert.deepEqual(await books(page), { balance: "15.00", entries: ["Payment 15.00"] });
   });
 });
 
 test("a banner says on every page that the balance is low, until it is not", async () => {
   await customer(async (page) => {
     await page.goto("/dashboard/billing");
-    await page.getByLabel("Tell me when the balance is below (USD)").fill("5");
+    await page.getByLabel("Alert me when the balance is below (USD)").fill("5");
     await press(page, "Save");
     const banner = page.getByText(/^Your balance of 0\.00 USD is below 5\.00 USD\./);
     for (const path of ["", "/keys", "/billing", "/usage", "/security"]) {

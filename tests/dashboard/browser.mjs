@@ -164,7 +164,7 @@ export async function signUp(page, email, password) {
   await page.goto("/dashboard/sign-up");
   await page.getByLabel("Email address").fill(email);
   await page.getByLabel("New password").fill(password);
-  await press(page, "Make an account");
+  await press(page, "Create account");
 }
 
 /** Sets the password that a link asks for. */

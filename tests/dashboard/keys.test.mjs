@@ -130,7 +130,7 @@ test("a request with a new key is in Usage with its model, its tokens and its co
     await page.goto("/dashboard/usage");
     const row = page.getByRole("row").filter({ hasText: answer.headers.get("x-request-id") });
     const cells = await row.getByRole("cell").allInnerTexts();
-    const [, model, name, input, output, charged] = cells;
+    const [model, name, input, output, charged] = cells;
     assert.equal(model, "modelswitch/echo");
     assert.match(name, /^asks\b/);
     assert.deepEqual([Number(input), Number(output)], [usage.prompt_tokens, usage.completion_tokens]);
@@ -154,7 +154,7 @@ test("a rotated key has a new value, and the old one works within its grace", as
   await visit(async (page) => {
     const old = await made(page, "rotated");
     await follow(page, "Rotate…");
-    await page.getByLabel("The old value works on for").selectOption({ label: "1 hour" });
+    await page.getByLabel("The old value stops working").selectOption({ label: "After 1 hour" });
     await press(page, "Rotate the key");
     assert.match(await page.getByRole("dialog").innerText(), /The old key works until/);
     const rotated = await shownToken(page);
@@ -171,7 +171,7 @@ test("a key that is rotated without grace ends its old value", async () => {
   await visit(async (page) => {
     const old = await made(page, "rotated at once");
     await follow(page, "Rotate…");
-    await page.getByLabel("The old value works on for").selectOption({ index: 0 });
+    await page.getByLabel("The old value stops working").selectOption({ index: 0 });
     await press(page, "Rotate the key");
     assert.match(await page.getByRole("dialog").innerText(), /The old key stops working within 10 seconds/);
     assert.equal((await gateway.chat(await shownToken(page))).status, 200);
@@ -197,7 +197,7 @@ test("a deleted key is refused with 401 and in no list, and its requests stay in
     await follow(page, "Delete…");
     assert.equal(await title(page), "Delete deleted");
     await press(page, "Delete the key");
-    assert.equal(await notice(page), "The key is deleted, for good.");
+    assert.equal(await notice(page), "The key is deleted.");
     assert.equal(await page.getByRole("link", { name: "deleted", exact: true }).count(), 0);
     await answered(key, 401);
     await page.goto("/dashboard/usage");
@@ -211,10 +211,10 @@ test("settings that are saved are shown again, and hold", async () => {
     await page.getByLabel("Name").fill("limited and renamed");
     await page.getByLabel("Spend limit in USD").fill("0.00000001");
     await page.getByLabel("Only these:").check();
-    await page.getByLabel("Ids of models").fill("modelswitch/echo");
+    await page.getByLabel("Model IDs").fill("modelswitch/echo");
     await press(page, "Save");
     assert.equal(await title(page), "limited and renamed");
-    assert.equal(await page.getByLabel("Ids of models").inputValue(), "modelswitch/echo");
+    assert.equal(await page.getByLabel("Model IDs").inputValue(), "modelswitch/echo");
     assert.equal(await answered(key, 403), "spend_limit_reached");
   });
 });

@@ -43,7 +43,7 @@ async function accepted(email) {
   await visit(async (page) => {
     await page.goto(link);
     await press(page, "Sign in with your organisation instead");
-    assert.equal(await notice(page), "Your user is there. Sign in to begin.");
+    assert.equal(await notice(page), "Your account is ready. Sign in to begin.");
   });
   return email;
 }
@@ -53,7 +53,7 @@ test("who was invited signs in at the provider and comes back to the page that w
   await visit(async (page, context) => {
     await signInAs(page, email, "/dashboard/security");
     assert.equal(page.url(), `${gateway.dashboard}/security`);
-    assert.match(await page.getByRole("main").innerText(), /ada@example\.com, who also signs in at your organisation/);
+    assert.match(await page.getByRole("main").innerText(), /ada@example\.com\. You can also sign in with your organisation\./);
     const kept = (await context.cookies(gateway.url)).map(({ name }) => name);
     assert.ok(!kept.includes("ms_openid"), "nothing of the flow is left");
   });

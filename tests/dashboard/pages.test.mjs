@@ -25,7 +25,7 @@ before(async () => {
   owner = await user(email);
   newcomer = await user("newcomer@example.com", ["--account", id], async (page) => {
     await page.goto("/dashboard/billing");
-    await page.getByLabel(/^Tell me when/).fill("5");
+    await page.getByLabel(/^Alert me when/).fill("5");
     await press(page, "Save");
   });
   await live();
@@ -109,7 +109,7 @@ const pages = {
   "billing-key-delete": { open: at("/billing-keys/2/delete"), as: () => owner },
   billing: { open: at("/billing"), as: () => owner },
   "billing-new": { open: at("/billing"), as: () => newcomer },
-  "billing-problem": { open: sent("/billing", fill("Tell me when the balance is below (USD)", "-5"), "Save"), as: () => owner },
+  "billing-problem": { open: sent("/billing", fill("Alert me when the balance is below (USD)", "-5"), "Save"), as: () => owner },
   "billing-success": { open: at("/billing?checkout=success"), as: () => owner },
   "top-up": { open: topUp, as: () => owner },
   receipt: { open: receipt, as: () => owner },
@@ -141,7 +141,7 @@ async function topUp(page) {
 
 async function receipt(page) {
   await page.goto("/dashboard/billing");
-  const payment = page.getByRole("row", { name: /UTC payment/ }).getByRole("link", { name: /^Receipt of / });
+  const payment = page.getByRole("row", { name: /UTC Payment/ }).getByRole("link", { name: /^Receipt of / });
   await page.goto(await payment.first().getAttribute("href"));
 }
 

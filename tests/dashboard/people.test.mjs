@@ -43,7 +43,7 @@ test("the link that the first start prints signs its owner in, once", async () =
   });
   await visit(async (page) => {
     await page.goto(gateway.link);
-    assert.equal(await title(page), "This link is used up");
+    assert.equal(await title(page), "This link no longer works");
     assert.equal(await user(page), null);
   });
 });
@@ -57,7 +57,7 @@ test("an invitation of the operator's makes a user of the account, once", async 
   });
   await visit(async (page) => {
     await page.goto(link);
-    assert.equal(await title(page), "This link is used up");
+    assert.equal(await title(page), "This link no longer works");
   });
   await visit(async (page) => {
     await signInWith(page, "ada@example.com", password);
@@ -104,10 +104,10 @@ test("a password that is too short is refused by the browser, and one that every
     const field = page.getByLabel("New password");
     await page.getByLabel("Email address").fill("short@example.com");
     await field.fill("short");
-    await page.getByRole("button", { name: "Make an account" }).click();
+    await page.getByRole("button", { name: "Create account" }).click();
     assert.ok(await field.evaluate((input) => input.validity.tooShort));
     await field.fill("short@example.com");
-    await press(page, "Make an account");
+    await press(page, "Create account");
     assert.ok((await problem(page)).length > 0);
     assert.equal(await page.getByLabel("Email address").inputValue(), "short@example.com");
     assert.equal(await field.inputValue(), "");
@@ -124,7 +124,7 @@ test("a wrong password and an unknown address are told the same, and what was ty
       assert.equal(await page.getByLabel("Email address").inputValue(), address);
       assert.equal(await page.getByLabel("Password").inputValue(), "");
     }
-    assert.deepEqual(told, Array(2).fill("The email address or the password is wrong."));
+    assert.deepEqual(told, Array(2).fill("The email address or password is wrong."));
   });
 });
 
@@ -138,12 +138,12 @@ test("after ten wrong passwords the right one has to come again later, and the p
   await visit(async (page) => {
     for (let guess = 1; guess <= 10; guess += 1) {
       await signInWith(page, "dora@example.com", `guess number ${guess}`);
-      assert.equal(await problem(page), "The email address or the password is wrong.");
+      assert.equal(await problem(page), "The email address or password is wrong.");
     }
     await signInWith(page, "dora@example.com", password);
-    assert.equal(await title(page), "Too many tries");
+    assert.equal(await title(page), "Too many attempts");
     const said = await page.getByRole("main").innerText();
-    const [, minutes, time] = said.match(/Come again in (\d+) minutes?, at (\d\d:\d\d) UTC\./);
+    const [, minutes, time] = said.match(/Try again in (\d+) minutes?, at (\d\d:\d\d) UTC\./);
     assert.ok(minutes >= 1 && minutes <= 15, said);
     const until = new Date(Date.now() + minutes * 60_000);
     const near = [-60_000, 0, 60_000].map((ms) => new Date(until.getTime() + ms).toISOString().slice(11, 16));
@@ -162,7 +162,7 @@ test("a reset of the operator's sets a new password, once, and signs every brows
       await setPassword(page, link, another, "Set the password");
       assert.equal(await user(page), email);
       await page.goto(link);
-      assert.equal(await title(page), "This link is used up");
+      assert.equal(await title(page), "This link no longer works");
     });
     assert.equal(await user(elsewhere), null);
     await signInWith(elsewhere, email, password);
@@ -181,7 +181,7 @@ test("a changed password signs every other browser out", async () => {
       await page.goto("/dashboard/security");
       await page.getByLabel("Current password").fill(password);
       await page.getByLabel("New password").fill(another);
-      await press(page, "Change it");
+      await press(page, "Change password");
       assert.match(await notice(page), /Your password is changed/);
       assert.equal(await user(page), email);
     });
@@ -215,7 +215,7 @@ test("the session's cookie is out of scripts' reach, and a form without the page
     for (const { httpOnly, sameSite } of cookies) assert.deepEqual([httpOnly, sameSite], [true, "Lax"]);
     await page.evaluate(() => document.querySelectorAll("[name=csrf]").forEach((field) => field.remove()));
     await press(page, "Sign out everywhere");
-    assert.equal(await title(page), "That did not come from our page");
+    assert.equal(await title(page), "That form can't be accepted");
     assert.equal(await user(page), email);
   });
 });

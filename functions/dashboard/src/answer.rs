@@ -186,7 +186,9 @@ struct FailurePage<'a> {
     frame: Frame<'a>,
     heading: &'a str,
     text: String,
-    sign_in: bool,
+    /// Where one goes on from here: the link's words and its path.
+    label: &'static str,
+    path: &'a str,
 }
 
 impl Failure {
@@ -200,8 +202,8 @@ impl Failure {
             visit.request.record.failed(&error);
         }
         let (status, heading, text) = self.words(visit);
-        let sign_in = matches!(self, Self::SignedOut);
-        let page = FailurePage { frame: visit.frame(heading, ""), heading, text, sign_in };
+        let (label, path) = self.way_on(visit);
+        let page = FailurePage { frame: visit.frame(heading, ""), heading, text, label, path: &path };
         // A template that fails for a failure leaves its words.
         let answer = Answer::page_with(status, &page).unwrap_or_else(|_| {
             Answer::of(status, Body::Page(format!("<!doctype html><title>{heading}</title>{heading}")))
@@ -210,10 +212,18 @@ impl Failure {
             Self::MethodNotAllowed(allow) => answer.with(header::ALLOW, allow),
             Self::TooMany(until) => answer.with(header::RETRY_AFTER, seconds_until(until, visit).to_string()),
             // htmx goes there instead of showing this page in the middle of another.
-            Self::SignedOut if by_script => {
-                answer.with(HeaderName::from_static("hx-redirect"), visit.site.at("/sign-in"))
-            }
+            Self::SignedOut if by_script => answer.with(HeaderName::from_static("hx-redirect"), visit.site.at(&path)),
             _ => answer,
+        }
+    }
+
+    /// The way on from its page: what the link is called, and where it leads.
+    fn way_on(&self, visit: &Visit<'_>) -> (&'static str, String) {
+        match self {
+            Self::SignedOut => ("Sign in", format!("/sign-in{}", visit.come_back())),
+            Self::Forged | Self::Unreadable if visit.page() != "/" => ("Open the page again", visit.page().to_owned()),
+            _ if visit.guest().is_none() => ("Sign in", "/sign-in".to_owned()),
+            _ => ("Back to the overview", "/".to_owned()),
         }
     }
 
@@ -231,34 +241,41 @@ impl Failure {
     /// Status, heading and text.
     fn words(&self, visit: &Visit<'_>) -> (u16, &'static str, String) {
         match self {
-            Self::NotFound => (404, "There is no such page", "The address may be old, or have a typing mistake.".into()),
+            Self::NotFound => (404, "Page not found", "The address may be old or mistyped.".into()),
             Self::MethodNotAllowed(_) => {
-                (405, "That does not work here", "This address is not for that. Go back, and use the form there.".into())
+                let text = "It only works through a form. Go back and use the button on the page.";
+                (405, "This address can't be opened directly", text.into())
             }
-            Self::SignedOut => (401, "You are signed out", "Sign in and do it again. Nothing was changed.".into()),
+            Self::SignedOut => (401, "You are signed out", "Nothing was changed. Sign in and try again.".into()),
             Self::Forged => (
                 403,
-                "That did not come from our page",
-                "Nothing was changed. Open the page again and send the form from there; it needs cookies, and it must have \
-                 been opened after you last signed in or out."
+                "That form can't be accepted",
+                "Nothing was changed. Open the page again and send the form from there. Your browser must accept cookies, \
+                 and the page must have been opened after you last signed in or out."
                     .into(),
             ),
             Self::NotOwner => {
-                (403, "Only an owner may do that", "Nothing was changed. Ask an owner of the account to do it.".into())
+                (403, "Only an owner can do that", "Nothing was changed. Ask an owner of the account to do it.".into())
             }
-            Self::Unreadable => (400, "The form can't be read", "Nothing was changed. Open the page again.".into()),
+            Self::Unreadable => (
+                400,
+                "That form can't be read",
+                "Nothing was changed. Open the page again and send the form from there.".into(),
+            ),
             Self::TooMany(until) => {
                 let (minutes, time) = (seconds_until(*until, visit).div_ceil(60), until.to_string());
                 let time = time.get(11..16).unwrap_or_default();
                 let unit = if minutes == 1 { "minute" } else { "minutes" };
-                let text = format!("Come again in {minutes} {unit}, at {time} UTC. Until then no try is looked at.");
-                (429, "Too many tries", text)
+                let text = format!(
+                    "Try again in {minutes} {unit}, at {time} UTC. Until then every attempt is refused, even a correct one."
+                );
+                (429, "Too many attempts", text)
             }
             Self::Internal(_) => (
                 500,
-                "Something is broken here",
+                "Something went wrong",
                 format!(
-                    "It is not your fault. Try again in a minute; if it stays, tell your operator this number: {}",
+                    "This is not your fault. Try again in a minute. If it happens again, give your operator this number: {}",
                     visit.request.id
                 ),
             ),

@@ -191,8 +191,9 @@ impl Scale {
 fn description(days: &[String], sums: &[u64], written: &impl Fn(u64) -> String) -> String {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return "No days.".to_owned() };
     let highest = days.iter().zip(sums).rev().max_by_key(|(_, sum)| **sum).filter(|(_, sum)| **sum > 0);
-    let highest = highest.map(|(day, sum)| format!(" The highest is {day} with {}.", written(*sum)));
-    format!("A bar for each day from {first} to {last}.{}", highest.unwrap_or_else(|| " All are nothing.".to_owned()))
+    let highest = highest.map(|(day, sum)| format!(" The highest is {} on {day}.", written(*sum)));
+    let highest = highest.unwrap_or_else(|| " No activity on these days.".to_owned());
+    format!("One bar per day from {first} to {last}.{highest}")
 }
 
 #[cfg(test)]
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(bars.iter().map(|bar| bar.3).collect::<Vec<_>>(), [LOWEST, BASE - TOP]);
         assert_eq!(
             chart.description,
-            "A bar for each day from 2024-10-04 to 2024-10-07. The highest is 2024-10-07 with 1000000000000."
+            "One bar per day from 2024-10-04 to 2024-10-07. The highest is 1000000000000 on 2024-10-07."
         );
     }
 
@@ -290,7 +291,7 @@ mod tests {
         let none = chart(&[&[0, 0, 0]]);
         assert_eq!(none.series[0].path, "");
         assert_eq!(none.lines.iter().map(|line| (line.text.as_str(), line.y)).collect::<Vec<_>>(), [("0", BASE)]);
-        assert!(none.description.ends_with("All are nothing."));
+        assert!(none.description.ends_with("No activity on these days."));
         let empty = chart(&[]);
         assert!(empty.days.is_empty() && empty.series.is_empty());
     }

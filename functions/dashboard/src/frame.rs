@@ -3,7 +3,10 @@
 use gateway_core::{money::Nanos, people::User};
 use gateway_store::Standing;
 
-use crate::site::Site;
+use crate::{
+    problem::{Marks, Problem},
+    site::Site,
+};
 
 /// The pages, as the navigation has them.
 const NAVIGATION: [(&str, &str); 7] = [
@@ -45,6 +48,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) csrf: String,
     /// The balance, while it is low.
     pub(crate) low_balance: Option<Low>,
+    /// What is wrong with the page's form.
+    pub(crate) problem: Option<&'a Problem>,
     pub(crate) css: String,
     pub(crate) htmx: String,
     pub(crate) script: String,
@@ -64,7 +69,17 @@ impl<'a> Frame<'a> {
         let asset = |name: &str| site.at(&format!("/assets/{name}"));
         let (css, htmx) = (asset(crate::assets::css()), asset(crate::assets::htmx()));
         let script = asset(crate::assets::script());
-        Self { title, user, csrf, low_balance, css, htmx, script, site, here }
+        Self { title, user, csrf, low_balance, problem: None, css, htmx, script, site, here }
+    }
+
+    /// The same around a page whose form has something wrong with it.
+    pub(crate) fn with(self, problem: Option<&'a Problem>) -> Self {
+        Self { problem, ..self }
+    }
+
+    /// The attributes of the field of this name, which this hint describes: `<input name="email"{{ frame.marks("email", "") }}>`.
+    pub(crate) fn marks(&self, field: &str, hint: &'static str) -> Marks {
+        Marks::of(self.problem, field, hint)
     }
 
     /// The path of a page: `{{ frame.at("/security") }}`.

@@ -12,6 +12,7 @@ mod form;
 mod frame;
 mod pages;
 mod passwords;
+mod problem;
 pub mod routes;
 mod site;
 mod visit;

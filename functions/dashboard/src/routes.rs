@@ -1,6 +1,6 @@
 //! Every route of the dashboard, in one table.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, iter::successors, pin::Pin};
 
 use http::Method;
 
@@ -273,6 +273,12 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Strin
     Err(other.map_or(Failure::NotFound, Failure::MethodNotAllowed))
 }
 
+/// The path of the nearest page: there, or above.
+pub(crate) fn page_at_or_above(path: &str) -> &str {
+    let mut paths = successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
+    paths.find(|path| find(&Method::GET, path).is_ok()).unwrap_or("/")
+}
+
 /// What stands for the braces of a template in a path; nothing if it has none; none if it is another path's.
 fn parameter(template: &str, path: &str) -> Option<String> {
     let braces = template.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?.1)));
@@ -295,6 +301,20 @@ mod tests {
         assert_eq!(found(Method::GET, "/reset/abc"), Some(("/reset/{secret}", "abc".to_owned())));
         for path in ["/reset/", "/reset/a/b", "/reset", "/security/", "//", "/SIGN-IN", "/assets/../sign-in"] {
             assert_eq!(found(Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_form_without_a_page_of_its_own_stands_on_the_one_above() {
+        for (path, page) in [
+            ("/", "/"),
+            ("/security", "/security"),
+            ("/billing/top-up", "/billing"),
+            ("/keys/12/deactivate", "/keys/12"),
+            ("/sign-out", "/"),
+            ("/sign-out/everywhere", "/"),
+        ] {
+            assert_eq!(page_at_or_above(path), page, "{path}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     cookies::Cookie,
     form::Form,
     frame::{Frame, Low},
+    routes,
     site::{Site, own_path},
 };
 
@@ -133,6 +134,11 @@ impl<'a> Visit<'a> {
         named.and_then(own_path).unwrap_or("/")
     }
 
+    /// The path of this very page; of a form without a page of its own, of the one that it stands on.
+    pub(crate) fn page(&self) -> &str {
+        routes::page_at_or_above(&self.site.path)
+    }
+
     /// `?next=…` with this very page, for a sign-in page that leads back to it.
     pub(crate) fn come_back(&self) -> String {
         let pairs = self.request.query.iter().map(|(name, value)| {
@@ -141,7 +147,7 @@ impl<'a> Visit<'a> {
         });
         let query = pairs.collect::<Vec<_>>().join("&");
         let mark = if query.is_empty() { "" } else { "?" };
-        match own_path(&format!("{}{mark}{query}", self.site.path)) {
+        match own_path(&format!("{}{mark}{query}", self.page())) {
             None | Some("/") => String::new(),
             Some(path) => format!("?next={}", byte_serialize(path.as_bytes()).collect::<String>()),
         }

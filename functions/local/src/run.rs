@@ -18,7 +18,7 @@ use crate::{
     cli::{Cli, Command, ServeArgs, Target},
     engine::Data,
     operator, server,
-    start::{FirstAccount, Gateway, Options, of_environment, payments_of_environment},
+    start::{FIRST_OWNER, FirstAccount, Gateway, Options, of_environment, payments_of_environment},
 };
 
 /// Runs what was typed.
@@ -132,6 +132,7 @@ fn welcome(gateway: &Gateway, place: &str) -> String {
         None => format!(
             "ModelSwitch answers at {url} (for OpenAI's SDKs: {url}/v1); its data are in {place}\n\n\
              The dashboard: {url}/dashboard\n\
+             A new link:    {program} user reset {FIRST_OWNER}\n\
              A new key:     {program} key create --name NAME\n\
              The accounts:  {program} account list\n",
         ),
@@ -153,6 +154,10 @@ Copy the keys now: they are stored as hashes and won't be shown again.
 The dashboard; this link signs you in, once, within 24 hours:
 
   {sign_in_link}
+
+Set a password there to sign in again, or print another link:
+
+  {program} user reset {FIRST_OWNER}
 
 Ask a model (this one is built in; it is no model and answers with your own words):
 
@@ -197,4 +202,26 @@ fn logs(default: &str) {
         .with_target(false)
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)))
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::{ids::AccountId, token::KeyType, token::Token};
+
+    use super::*;
+
+    #[test]
+    fn the_first_welcome_says_how_to_sign_in_again_and_ends_where_scripts_wait() {
+        let first = FirstAccount {
+            id: AccountId::parse("acct_0123456789ABCDEF").unwrap(),
+            proxy_key: Token::from_random(KeyType::Proxy, [1; 32]),
+            billing_key: Token::from_random(KeyType::Billing, [2; 32]),
+            sign_in_link: "http://127.0.0.1:8787/dashboard/link/secret".to_owned(),
+        };
+        let text = first_welcome("http://127.0.0.1:8787", "memory", "modelswitch", &first);
+        assert!(text.contains("  http://127.0.0.1:8787/dashboard/link/secret\n"), "{text}");
+        assert!(text.contains("\n  modelswitch user reset owner@localhost\n"), "{text}");
+        assert_eq!(text.matches("--help").count(), 1, "{text}");
+        assert!(text.trim_end().ends_with("modelswitch --help"), "{text}");
+    }
 }

@@ -134,7 +134,7 @@ pub struct FirstAccount {
 }
 
 /// Who the first account's owner is: nobody writes to this address.
-const FIRST_OWNER: &str = "owner@localhost";
+pub(crate) const FIRST_OWNER: &str = "owner@localhost";
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]

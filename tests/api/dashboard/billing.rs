@@ -86,7 +86,7 @@ async fn the_figures_are_those_of_the_books() {
         assert_eq!(page.status, 200, "{}", page.text);
         assert_eq!(figure(&page, "Balance"), format!("{left} USD"), "{path}");
         assert_eq!(figure(&page, "Available"), format!("{left} USD"), "{path}");
-        assert_eq!(figure(&page, "Held by running requests"), "0.00 USD", "{path}");
+        assert_eq!(figure(&page, "Held for running requests"), "0.00 USD", "{path}");
         assert_eq!(figure(&page, "Spent this month (UTC)"), format!("{charged} USD"), "{path}");
     }
     // Summed up or not, it is the same; and a new month begins with nothing.
@@ -107,20 +107,6 @@ async fn the_figures_are_those_of_the_books() {
 }
 
 #[tokio::test]
-async fn the_overview_says_what_is_missing() {
-    let gateway = TestGateway::with_credit("0").await;
-    let browser = gateway.signed_in().await;
-    let page = browser.get("/dashboard").await.text;
-    assert!(page.contains("Your balance is empty") && !page.contains("no API key yet"), "{page}");
-    gateway.credit("1", EntryKind::Payment).await;
-    for key in gateway.standing().await.keys {
-        gateway.store().key_delete(&gateway.account, key.id).await.unwrap();
-    }
-    let page = browser.get("/dashboard").await.text;
-    assert!(!page.contains("Your balance is empty") && page.contains("no API key yet"), "{page}");
-}
-
-#[tokio::test]
 async fn where_payments_are_not_set_up_the_page_says_so_and_has_no_button() {
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;
@@ -129,6 +115,7 @@ async fn where_payments_are_not_set_up_the_page_says_so_and_has_no_button() {
     assert!(!page.text.contains(TOP_UP));
     let answer = browser.submit(&page, TOP_UP, &[("amount", "5")]).await;
     assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.text.contains("your operator has to look at it"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -145,7 +132,7 @@ async fn a_top_up_is_a_link_to_stripe_s_page_and_credits_nothing_before_stripe_s
     assert_eq!(session.field("cancel_url"), format!("{site}{BILLING}?checkout=cancelled"));
     let url = format!("{}/pay/{}", stripe.url, session.id);
     assert!(
-        answer.text.contains(&format!("<a class=\"button\" href=\"{url}\">Go on to Stripe</a>")),
+        answer.text.contains(&format!("<a class=\"button\" href=\"{url}\">Continue to Stripe</a>")),
         "{}",
         answer.text
     );
@@ -158,7 +145,8 @@ async fn a_top_up_is_a_link_to_stripe_s_page_and_credits_nothing_before_stripe_s
     assert_eq!(stripe.deliver(&stripe.paid(&session)).await.status, 200);
     let page = browser.get(BILLING).await;
     assert_eq!(figure(&page, "Balance"), "30.50 USD");
-    assert!(page.text.contains(&format!("<td>Payment {}</td>", session.payment)), "{}", page.text);
+    let row = format!("</time></th><td>Payment</td><td>Payment {}</td>", session.payment);
+    assert!(page.text.contains(&row), "{}", page.text);
 }
 
 #[tokio::test]
@@ -167,6 +155,7 @@ async fn a_script_that_tops_up_is_sent_on_to_stripe_without_a_click() {
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
     let token = behind(&page, "name=\"csrf\" value=\"").to_owned();
+    assert!(page.text.contains("hx-disable=\"find button\""), "{}", page.text);
     let form = browser.form(TOP_UP, &[("csrf", &token), ("once", &once(&page)), ("amount", "5")]);
     let answer = browser.send(form.header("hx-request", "true")).await;
     let url = format!("{}/pay/{}", stripe.url, stripe.sessions()[0].id);
@@ -199,7 +188,7 @@ async fn an_amount_that_can_t_be_topped_up_is_said_beside_what_was_typed_and_nob
     for amount in ["", "0.99", "10000.01", "5.001", "5,00", "-5", "1e3", "\"><b>"] {
         let answer = top_up(&browser, &page, amount).await;
         assert_eq!(answer.status, 422, "{amount}");
-        assert!(answer.text.contains("Write an amount from 1.00 to 10000.00 USD"), "{amount}: {}", answer.text);
+        assert!(answer.text.contains("Enter an amount from 1.00 to 10000.00 USD"), "{amount}: {}", answer.text);
         assert!(answer.text.contains("aria-invalid=\"true\"") && !answer.text.contains("<b>"), "{amount}");
         let typed = amount.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;");
         assert!(
@@ -211,14 +200,23 @@ async fn an_amount_that_can_t_be_topped_up_is_said_beside_what_was_typed_and_nob
 }
 
 #[tokio::test]
-async fn a_failure_of_stripe_s_is_a_page_that_says_that_nothing_was_paid() {
+async fn a_failure_is_a_page_that_says_that_nothing_was_paid_and_whether_to_try_again() {
     let (gateway, stripe) = taking_payments().await;
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
-    stripe.will(Reply::Json(400, r#"{"error":{"message":"marked words"}}"#.to_owned()));
-    let answer = top_up(&browser, &page, "5").await;
-    assert_eq!(answer.status, 502);
-    assert!(answer.text.contains("Nothing was paid.") && !answer.text.contains("marked"), "{}", answer.text);
+    let (ours, stripe_s) = ("your operator has to look at it", "Try again in a minute.");
+    for (status, says, other) in
+        [(400, ours, stripe_s), (401, ours, stripe_s), (403, ours, stripe_s), (500, stripe_s, ours)]
+    {
+        // It is asked again where that may help.
+        for _ in 0..if status == 500 { 2 } else { 1 } {
+            stripe.will(Reply::Json(status, r#"{"error":{"message":"marked words"}}"#.to_owned()));
+        }
+        let answer = top_up(&browser, &page, "5").await;
+        assert_eq!(answer.status, 502, "{status}");
+        assert!(answer.text.contains("Nothing was paid.") && !answer.text.contains("marked"), "{}", answer.text);
+        assert!(answer.text.contains(says) && !answer.text.contains(other), "{status}: {}", answer.text);
+    }
 }
 
 #[tokio::test]
@@ -231,7 +229,7 @@ async fn a_member_sees_the_money_and_moves_none() {
     for (path, fields) in [(TOP_UP, [("amount", "5")]), (BILLING, [("threshold", "5")])] {
         let answer = browser.submit(&page, path, &fields).await;
         assert_eq!(answer.status, 403, "{path}");
-        assert!(answer.text.contains("Only an owner may do that"), "{path}: {}", answer.text);
+        assert!(answer.text.contains("Only an owner can do that"), "{path}: {}", answer.text);
     }
     assert!(stripe.seen().is_empty() && gateway.standing().await.account.low_balance.is_none());
 }
@@ -241,7 +239,7 @@ async fn transactions_are_given_newest_first_and_page_by_page() {
     let gateway = TestGateway::with_credit("0").await;
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
-    assert!(page.text.contains("There are none yet.") && !page.text.contains("<table"), "{}", page.text);
+    assert!(page.text.contains("No transactions yet.") && !page.text.contains("<table"), "{}", page.text);
     for number in 0..60 {
         gateway.clock().advance_ms(1);
         entry(&gateway, EntryKind::Adjustment, Nanos::usd(1), &format!("number {number}.")).await;
@@ -419,12 +417,12 @@ async fn a_threshold_or_an_address_that_is_none_is_said_beside_what_was_typed() 
     let gateway = TestGateway::start_with(|options| options.emails = true).await;
     let browser = gateway.signed_in().await;
     for (threshold, email, problem) in [
-        ("0", "", "Write an amount in USD up to 1000000.00"),
-        ("5 USD", "", "Write an amount in USD up to 1000000.00"),
-        ("5", "nobody", "Write a whole email address"),
-        ("5", "a@b.example\r\nbcc: c@d.example", "Write a whole email address"),
-        ("", "a@b.example", "Write below which balance"),
-        ("<b>", "\"><i>@b.example", "Write an amount in USD"),
+        ("0", "", "Enter an amount in USD up to 1000000.00"),
+        ("5 USD", "", "Enter an amount in USD up to 1000000.00"),
+        ("5", "nobody", "Enter a full email address"),
+        ("5", "a@b.example\r\nbcc: c@d.example", "Enter a full email address"),
+        ("", "a@b.example", "Enter the balance below which"),
+        ("<b>", "\"><i>@b.example", "Enter an amount in USD"),
     ] {
         let answer = tell(&browser, threshold, email).await;
         assert_eq!(answer.status, 422, "{threshold} {email}");
@@ -442,7 +440,11 @@ async fn where_no_emails_are_sent_the_page_says_so_and_asks_for_no_address() {
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;
     let page = browser.get(BILLING).await;
-    assert!(page.text.contains("Emails are not set up here") && !page.text.contains("name=\"email\""), "{}", page.text);
+    assert!(
+        page.text.contains("Email alerts are not set up here") && !page.text.contains("name=\"email\""),
+        "{}",
+        page.text
+    );
     assert_eq!(tell(&browser, "5", "a@b.example").await.status, 303);
     assert_eq!(gateway.standing().await.account.low_balance.unwrap().email, None);
     assert_eq!(browser.request(Method::GET, BILLING).send().await.unwrap().status(), 200);

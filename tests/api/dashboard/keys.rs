@@ -270,7 +270,7 @@ async fn a_rotation_sent_again_rotates_once_and_a_key_rotated_too_often_says_so(
     for wrong in ["", "soon", "-1", "2592001"] {
         let answer = browser.fill(&path, &[("grace", wrong)]).await;
         assert_eq!((answer.status, tokens(&answer.text).len()), (422, 0), "{wrong}: {}", answer.text);
-        assert!(answer.text.contains("Choose for how long"), "{}", answer.text);
+        assert!(answer.text.contains("Choose when the old value stops working"), "{}", answer.text);
     }
     let form = browser.get(&path).await;
     shown(&browser.submit(&form, &path, &[("grace", "3600")]).await);

@@ -34,7 +34,7 @@ async fn an_invitation_makes_its_user_once() {
     assert_eq!((user.account, user.role, user.verified), (gateway.account.clone(), Role::Member, true));
     let replayed = gateway.browser();
     let gone = replayed.get(&path).await;
-    assert!(gone.status == 404 && gone.text.contains("This link is used up"), "{}", gone.text);
+    assert!(gone.status == 404 && gone.text.contains("This link no longer works"), "{}", gone.text);
     let page = replayed.get(SIGN_IN).await;
     let hashed = gateway.gateway.passwords.hashed();
     assert_eq!(replayed.submit(&page, &path, &[("password", "quite another one")]).await.status, 404);

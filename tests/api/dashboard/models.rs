@@ -31,10 +31,10 @@ async fn models_that_are_served_have_their_prices_per_million_tokens() {
     assert_eq!(page.status, 200, "{}", page.text);
     assert_eq!(ids(&page), ["lab/chat", "lab/embed", "lab/small", "modelswitch/echo", "spare/chat"]);
     assert_eq!(found(&page), "5 models");
-    assert!(page.text.contains("5 models are served here, of "), "{}", page.text);
+    assert!(page.text.contains("<p>5 of "), "{}", page.text);
     let row = page.text.split_once("<code>lab/chat</code>").unwrap().1.split("</tr>").next().unwrap();
     let expected = "</th><td>lab</td><td>Chat</td><td class=\"number\">128,000</td><td class=\"number\">0.10 USD</td>\
-                    <td class=\"number\">as input</td><td class=\"number\">0.40 USD</td>";
+                    <td class=\"number\">Same as input</td><td class=\"number\">0.40 USD</td>";
     assert_eq!(row, expected);
 }
 
@@ -47,17 +47,13 @@ async fn all_that_is_known_is_searched_by_id_name_provider_and_kind() {
     let page = shown(&browser, &[("q", "lab"), ("kind", "embedding")]).await;
     assert_eq!(ids(&page), ["lab/embed"]);
     let page = shown(&browser, &[("q", "gpt-4o-mini")]).await;
-    assert_eq!((ids(&page).len(), found(&page)), (0, "No model is like that."));
+    assert_eq!((ids(&page).len(), found(&page)), (0, "No models match."));
     assert!(page.text.contains("href=\"/dashboard/models?show=all\""), "{}", page.text);
     let page = shown(&browser, &[("q", "gpt-4o-mini openai"), ("show", "all")]).await;
-    assert!(
-        ids(&page).contains(&"gpt-4o-mini".to_owned()) && page.text.contains("<td>Not served</td>"),
-        "{}",
-        page.text
-    );
+    assert!(ids(&page).contains(&"gpt-4o-mini".to_owned()) && page.text.contains("<td>No</td>"), "{}", page.text);
     assert!(page.text.contains("0.15 USD") && page.text.contains("0.075 USD") && page.text.contains("0.60 USD"));
     let page = shown(&browser, &[("q", "lab/unpriced"), ("show", "all")]).await;
-    assert!(page.text.contains("no price, so not served") && page.text.contains("<td>Not served</td>"));
+    assert!(page.text.contains("No price, so not available") && page.text.contains("<td>No</td>"));
     // What a search of a long input costs is another price.
     let page = shown(&browser, &[("q", "gpt-5.4"), ("show", "all")]).await;
     assert!(page.text.contains("over 272,000: 22.50 USD"), "{}", page.text);
@@ -87,7 +83,7 @@ async fn a_long_catalogue_is_paged_complete_and_small_on_the_wire() {
         assert!(found(&page).starts_with("951 models, "), "{}", found(&page));
         assert!(ids(&page).len() <= 100);
         seen.extend(ids(&page));
-        let Some((before, _)) = page.text.split_once("\">Later</a>") else { break };
+        let Some((before, _)) = page.text.split_once("\">Next</a>") else { break };
         path = before.rsplit_once("href=\"").unwrap().1.replace("&#38;", "&");
         assert!(path.contains("q=echo&show=all&page="), "{path}");
     }
@@ -96,6 +92,17 @@ async fn a_long_catalogue_is_paged_complete_and_small_on_the_wire() {
     let page = page.send().await.unwrap();
     assert_eq!(page.headers()["content-encoding"], "gzip");
     assert!(page.bytes().await.unwrap().len() < 20_000);
+}
+
+#[tokio::test]
+async fn a_search_that_runs_is_replaced_by_the_next_and_what_it_found_is_said_in_the_same_place() {
+    let gateway = TestGateway::start().await;
+    let page = gateway.signed_in().await.get(PAGE).await;
+    let form = page.text.split_once("<form class=\"filters\"").unwrap().1.split('>').next().unwrap();
+    // Whoever listens to a place hears what changes in it, not that it is another one.
+    for attribute in ["hx-select-oob=\"#found:innerHTML\"", "hx-sync=\"replace\"", "hx-disable=\"find button\""] {
+        assert!(form.contains(attribute), "{attribute}: {form}");
+    }
 }
 
 #[tokio::test]

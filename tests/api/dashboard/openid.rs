@@ -83,6 +83,7 @@ async fn who_was_invited_signs_in_at_the_provider_and_goes_on_to_the_page() {
     assert_eq!((answer.status, answer.header("location")), (303, "/dashboard/security"), "{}", answer.text);
     assert_eq!(browser.user().await.as_deref(), Some(ADA));
     assert_eq!(browser.cookie("ms_openid"), None);
+    assert!(!browser.get("/dashboard").await.text.contains("no password yet"), "the provider is a way in");
     let user = scene.gateway.store().user(&Email::parse(ADA).unwrap()).await.unwrap().unwrap();
     assert_eq!(user.subject, Some(format!("{} subject 1", scene.provider.issuer)));
     let found = scene.provider.seen().iter().filter(|seen| seen.path.ends_with("openid-configuration")).count();

@@ -38,7 +38,7 @@ async fn a_wrong_guess_says_and_costs_the_same_whether_there_is_a_user_or_not() 
         let shown = page.text.replace(email, "EMAIL");
         pages.push(shown.split("value=\"").filter(|part| part.find('"') != Some(128)).collect::<String>());
     }
-    assert!(pages[0].contains("The email address or the password is wrong."), "{}", pages[0]);
+    assert!(pages[0].contains("The email address or password is wrong."), "{}", pages[0]);
     assert!(pages[0] == pages[1] && pages[1] == pages[2], "{pages:#?}");
     let too_long = guess(&gateway.browser(), ADA, &"x".repeat(257)).await;
     assert_eq!(too_long.status, 422);
@@ -56,7 +56,7 @@ async fn after_ten_wrong_guesses_at_an_address_none_is_looked_at_until_the_windo
     for password in ["not that one", PASSWORD] {
         let answer = guess(&gateway.browser(), ADA, password).await;
         assert_eq!((answer.status, answer.header("retry-after")), (429, "900"), "{}", answer.text);
-        assert!(answer.text.contains("Come again in 15 minutes, at 09:45 UTC."), "{}", answer.text);
+        assert!(answer.text.contains("Try again in 15 minutes, at 09:45 UTC."), "{}", answer.text);
     }
     assert_eq!(gateway.gateway.passwords.hashed(), before, "refused before it is hashed");
     assert_eq!(guess(&browser, "bob@example.com", "x").await.status, 422, "another address is another count");
@@ -143,11 +143,11 @@ async fn a_password_that_everybody_guesses_is_refused_with_what_to_do() {
     let before = gateway.gateway.passwords.hashed();
     let (long, browser) = ("x".repeat(257), gateway.browser());
     for (password, words) in [
-        ("", "at least 10 characters"),
-        ("ninechars", "at least 10 characters"),
+        ("", "Use at least 10 characters."),
+        ("ninechars", "Use at least 10 characters."),
         (long.as_str(), "at most 256 characters"),
-        ("password123", "Too many people use that password"),
-        (ADA, "Too many people use that password"),
+        ("password123", "That password is too easy to guess"),
+        (ADA, "That password is too easy to guess"),
     ] {
         let page = browser.fill(&link, &[("password", password)]).await;
         assert_eq!(page.status, 422, "{password}");

@@ -66,6 +66,6 @@ async fn where_only_the_echo_answers_the_page_says_so() {
     let settings = Settings::parse(br#"{"providers":{"modelswitch":{}}}"#).unwrap();
     let gateway = TestGateway::start_with(|options| options.settings = Some(settings)).await;
     let page = gateway.signed_in().await.get(PAGE).await;
-    let said = "<code>modelswitch/echo</code> answers with what it is asked";
+    let said = "<code>modelswitch/echo</code> answers with your own words";
     assert!(page.text.contains(said) && !page.text.contains("id=\"embeddings\""), "{}", page.text);
 }

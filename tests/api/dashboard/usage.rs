@@ -27,11 +27,23 @@ async fn spend(
     at: UnixMs,
     nanos: i64,
 ) -> String {
+    let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: false };
+    spend_metered(gateway, (account, key), model, at, nanos, metered).await
+}
+
+/// The same of so much.
+async fn spend_metered(
+    gateway: &TestGateway,
+    (account, key): (&AccountId, KeyId),
+    model: &str,
+    at: UnixMs,
+    nanos: i64,
+    metered: Metered,
+) -> String {
     let id = RequestId::new(at, random().unwrap());
     let (models, amount, expires) = ([vec![model.to_owned()]], Nanos(nanos), at.plus_ms(1000));
     let wanted = HoldRequest { account, key, id: &id, models: &models, amount, at, expires };
     let hold = gateway.store().hold_place(&wanted).await.unwrap().placed(amount).unwrap();
-    let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: false };
     let (model, provider) = (model.to_owned(), "lab".to_owned());
     let served = Served { key, model, provider, metered, unpaid: Nanos::ZERO, duration_ms: None };
     gateway.store().hold_settle(&hold, amount, served).await.unwrap();
@@ -61,7 +73,7 @@ fn rows(page: &Answer, heading: &str) -> Vec<Vec<String>> {
 
 const BY_MODEL: &str = "id=\"model-heading\"";
 const BY_KEY: &str = "id=\"key-heading\"";
-const BY_DAY: &str = "<summary>Cost a day as a table";
+const BY_DAY: &str = "<summary>Cost per day as a table";
 const REQUESTS: &str = "id=\"requests-heading\"";
 
 /// Four requests of two models and two keys on the 21st and the 23rd, and one of the year before.
@@ -123,17 +135,14 @@ async fn charts_have_a_title_a_description_and_a_table_and_no_bar_where_nothing_
     let page = gateway.signed_in().await.get(PAGE).await;
     // Of the 23rd's cost one of the two parts is too small for a tenth of a pixel.
     for (id, title, drawn) in
-        [("cost", "Cost a day in USD", 3), ("requests-a-day", "Requests a day", 2), ("tokens", "Tokens a day", 4)]
+        [("cost", "Cost per day in USD", 3), ("requests-a-day", "Requests per day", 2), ("tokens", "Tokens per day", 4)]
     {
         let labelled = format!("role=\"img\" aria-labelledby=\"{id}-title {id}-description\"");
         assert!(page.text.contains(&labelled), "{id}");
         assert_eq!(between(&page, &format!("<title id=\"{id}-title\">"), "<"), title);
         let chart = between(&page, &format!("<title id=\"{id}-title\">"), "</svg>");
         let described = between(&page, &format!("<desc id=\"{id}-description\">"), "</desc>");
-        assert!(
-            described.starts_with("A bar for each day from 2026-10-24 to 2026-11-23. The highest is "),
-            "{described}"
-        );
+        assert!(described.starts_with("One bar per day from 2026-10-24 to 2026-11-23. The highest is "), "{described}");
         let bars = chart.split("class=\"color-").skip(1).flat_map(|path| path.matches('z')).count();
         assert_eq!(bars, drawn, "{chart}");
     }
@@ -167,7 +176,7 @@ async fn filters_are_in_the_address_and_hold_for_everything_on_the_page() {
     }
     // What nobody used is a choice all the same while the address names it.
     let page = shown(&browser, &[("model", "no/such"), ("keyId", "99")]).await;
-    assert!(page.text.contains("There are no requests in these days") && page.text.contains(">Key 99</option>"));
+    assert!(page.text.contains("No requests on these days") && page.text.contains(">Key 99</option>"));
     assert!(page.text.contains("value=\"no/such\" selected") && !page.text.contains("<figure>"));
 }
 
@@ -176,9 +185,9 @@ async fn a_filter_that_cannot_be_is_named_in_words_and_answered_with_the_form() 
     let gateway = TestGateway::start().await;
     let browser = gateway.signed_in().await;
     for (query, problem) in [
-        ([("from", "yesterday"), ("to", "")], "The first day is no date"),
-        ([("from", "2026-11-01"), ("to", HTML)], "The last day is no date"),
-        ([("from", "2026-11-24"), ("to", "2026-11-23")], "The last day is before the first one"),
+        ([("from", "yesterday"), ("to", "")], "Enter the start date like"),
+        ([("from", "2026-11-01"), ("to", HTML)], "Enter the end date like"),
+        ([("from", "2026-11-24"), ("to", "2026-11-23")], "The end date is before the start date"),
         ([("from", "2025-11-23"), ("to", "2026-11-24")], "Choose at most 366 days"),
         ([("from", "1970-01-01"), ("to", "9999-12-31")], "Choose at most 366 days"),
         ([("keyId", "one"), ("to", "")], "There is no such key"),
@@ -190,6 +199,10 @@ async fn a_filter_that_cannot_be_is_named_in_words_and_answered_with_the_form() 
             assert!(page.text.contains("<form class=\"filters\"") && !page.text.contains("<img"), "{query:?}");
         }
     }
+    let page = browser.open_with(PAGE, &[("from", "soon"), ("model", "no/such"), ("keyId", "1")]).await;
+    for kept in ["value=\"no/such\" selected", "value=\"1\" selected"] {
+        assert!(page.status == 422 && page.text.contains(kept), "{kept}: {}", page.text);
+    }
 }
 
 #[tokio::test]
@@ -197,7 +210,7 @@ async fn an_account_without_requests_is_told_so() {
     let gateway = TestGateway::start().await;
     let page = gateway.signed_in().await.get(PAGE).await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("There are no requests in these days.") && page.text.contains("<dd>0.00 USD</dd>"));
+    assert!(page.text.contains("No requests on these days.") && page.text.contains("<dd>0.00 USD</dd>"));
     assert!(!page.text.contains("<figure>") && !page.text.contains("<table>"), "{}", page.text);
 }
 
@@ -282,7 +295,7 @@ async fn nothing_of_another_account_is_there() {
         vec![("account", foreign.as_str())],
     ] {
         let page = shown(&browser, &query).await;
-        assert!(page.text.contains("There are no requests in these days."), "{query:?}: {}", page.text);
+        assert!(page.text.contains("No requests on these days."), "{query:?}: {}", page.text);
         assert!(!page.text.contains(&format!("<code>{id}")) && !page.text.contains("their key"), "{query:?}");
         let csv = browser.open_with(CSV, &query).await;
         assert_eq!((csv.status, csv.text.lines().count()), (200, 1), "{query:?}: {}", csv.text);
@@ -302,7 +315,14 @@ async fn a_request_says_how_long_it_took_and_one_from_before_that_it_is_not_know
     assert!(page.text.contains("<time datetime=\"2026-11-23T09:30:00.000Z\">2026-11-23 09:30 UTC</time>"));
     assert_eq!(served.last().unwrap(), answer.header("x-request-id"));
     assert!(served[7].ends_with(" ms") || served[7].ends_with(" s"), "{served:?}");
-    assert_eq!((served[6].as_str(), before[7].as_str()), ("completed", "not known"));
+    let hint = "the provider did not report how many tokens it used";
+    assert!(!page.text.contains(hint), "none of them is estimated");
+    let metered = Metered { usage: Usage { input: 3, output: 1, ..Usage::default() }, estimated: true };
+    spend_metered(&gateway, (&gateway.account, KeyId(1)), MODEL, gateway.clock().now(), 5, metered).await;
+    let page = gateway.signed_in().await.get(PAGE).await;
+    assert!(page.text.contains("<td>Estimated</td>") && page.text.contains(hint), "{}", page.text);
+    assert!(page.text.contains("<th scope=\"row\" class=\"whole\"><time"), "{}", page.text);
+    assert_eq!((served[6].as_str(), before[7].as_str()), ("Completed", "Unknown"));
 }
 
 #[tokio::test]

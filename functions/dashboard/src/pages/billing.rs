@@ -14,22 +14,12 @@ use super::{UNPROCESSABLE, receipt, used_this_month};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
     written::When,
 };
 
 const PER_PAGE: usize = 25;
-
-/// The fields of the page's two forms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
-    Amount,
-    Threshold,
-    Email,
-}
-
-/// What is wrong with a field, or with none of them.
-pub(super) type Problem<'a> = (Option<Field>, &'a str);
 
 #[derive(Template)]
 #[template(path = "billing.html")]
@@ -40,8 +30,6 @@ pub(super) struct Billing<'a> {
     held: Nanos,
     spent: Nanos,
     notice: Option<&'static str>,
-    problem: Option<&'a str>,
-    wrong: Option<Field>,
     is_owner: bool,
     takes_payments: bool,
     emails: bool,
@@ -57,14 +45,8 @@ pub(super) struct Billing<'a> {
     is_first: bool,
 }
 
-impl Billing<'_> {
-    fn is_wrong(&self, field: Field) -> bool {
-        self.wrong == Some(field)
-    }
-}
-
 /// The page, perhaps with what is wrong with a form.
-pub(super) async fn page<'a>(visit: &'a Visit<'_>, problem: Option<Problem<'a>>) -> Result<Billing<'a>, Failure> {
+pub(super) async fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> Result<Billing<'a>, Failure> {
     let standing = visit.standing()?;
     let account = &standing.account.id;
     let cursor =
@@ -75,25 +57,24 @@ pub(super) async fn page<'a>(visit: &'a Visit<'_>, problem: Option<Problem<'a>>)
         used_this_month(visit),
         visit.app.payment_secrets.current(visit.request.at),
     );
-    let (ledger, wrong) = (ledger?, problem.and_then(|(field, _)| field));
+    let ledger = ledger?;
     let typed = |field: &str| visit.form.text(field).to_owned();
     let low = standing.account.low_balance.as_ref();
-    let (threshold, email) = match wrong {
-        Some(Field::Threshold | Field::Email) => (typed("threshold"), typed("email")),
-        _ => (
+    let is_low_s = |problem: &&Problem| problem.is_at("threshold") || problem.is_at("email");
+    let (threshold, email) = match problem.filter(is_low_s) {
+        Some(_) => (typed("threshold"), typed("email")),
+        None => (
             low.map(|low| low.threshold.to_string()).unwrap_or_default(),
             low.and_then(|low| low.email.as_ref()).map(ToString::to_string).unwrap_or_default(),
         ),
     };
     Ok(Billing {
-        frame: visit.frame("Billing", "/billing"),
+        frame: visit.frame("Billing", "/billing").with(problem),
         balance: standing.balance(),
         available: standing.available(),
         held: standing.held(),
         spent: used?.values().map(|sums| sums.spent).sum(),
         notice: notice(visit),
-        problem: problem.map(|(_, text)| text),
-        wrong,
         is_owner: visit.is_owner(),
         takes_payments: secrets?.secret_key().is_ok(),
         emails: visit.app.emails,
@@ -112,10 +93,10 @@ pub(super) async fn page<'a>(visit: &'a Visit<'_>, problem: Option<Problem<'a>>)
 fn notice(visit: &Visit<'_>) -> Option<&'static str> {
     match (visit.request.query(CHECKOUT_MARK), visit.request.query("notice")) {
         (Some("success"), _) => Some(
-            "Thank you. The money is added to your balance when Stripe confirms the payment: mostly within a minute, with \
-             some ways to pay after days. It is in the list below then.",
+            "Thank you. The money is added to your balance when Stripe confirms the payment, usually within a minute. Some \
+             payment methods take days. The payment then appears below.",
         ),
-        (Some("cancelled"), _) => Some("You turned back at Stripe. Nothing was paid."),
+        (Some("cancelled"), _) => Some("You cancelled at Stripe. Nothing was paid."),
         (_, Some("low-balance")) => Some("Saved."),
         _ => None,
     }
@@ -134,16 +115,17 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let low = match LowBalance::read(visit.form.text("threshold"), email) {
         Ok(low) => low,
         Err(problem) => {
-            let amount =
-                format!("Write an amount in USD up to {MOST_THRESHOLD}, such as 5 or 2.50, or leave it empty.");
-            let (field, text) = match problem {
-                LowBalanceProblem::Threshold => (Field::Threshold, amount.as_str()),
+            let problem = match problem {
+                LowBalanceProblem::Threshold => Problem::at(
+                    "threshold",
+                    format!("Enter an amount in USD up to {MOST_THRESHOLD}, like 5 or 2.50, or leave it empty."),
+                ),
                 LowBalanceProblem::NoThreshold => {
-                    (Field::Threshold, "Write below which balance the email is to be sent.")
+                    Problem::at("threshold", "Enter the balance below which to send the email.")
                 }
-                LowBalanceProblem::Email => (Field::Email, "Write a whole email address, or leave it empty."),
+                LowBalanceProblem::Email => Problem::at("email", "Enter a full email address, or leave it empty."),
             };
-            return Answer::page_with(UNPROCESSABLE, &page(visit, Some((Some(field), text))).await?);
+            return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem)).await?);
         }
     };
     // What is the same as before does not begin anew.

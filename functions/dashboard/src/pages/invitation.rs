@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, Failure},
     frame::Frame,
     pages::link::gone,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -17,13 +18,12 @@ use crate::{
 struct Invitation<'a> {
     frame: Frame<'a>,
     email: &'a str,
-    problem: Option<&'a str>,
     openid: bool,
 }
 
-fn page<'a>(visit: &'a Visit<'_>, link: &'a Link, problem: Option<&'a str>) -> Invitation<'a> {
-    let (frame, openid) = (visit.frame("Welcome", ""), visit.app.openid.is_some());
-    Invitation { frame, email: link.email.as_str(), problem, openid }
+fn page<'a>(visit: &'a Visit<'_>, link: &'a Link, problem: Option<&'a Problem>) -> Invitation<'a> {
+    let (frame, openid) = (visit.frame("Welcome", "").with(problem), visit.app.openid.is_some());
+    Invitation { frame, email: link.email.as_str(), openid }
 }
 
 /// GET /invitation/{secret}
@@ -52,8 +52,8 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         Accepted::Yes(user) => visit.sign_in(&user, "/").await,
         Accepted::Gone => gone(visit),
         Accepted::UserExists => {
-            let problem = "There is a user with this email address already. Sign in instead.";
-            Answer::page_with(UNPROCESSABLE, &page(visit, &link, Some(problem)))
+            let problem = Problem::of_none("There is already a user with this email address. Sign in instead.");
+            Answer::page_with(UNPROCESSABLE, &page(visit, &link, Some(&problem)))
         }
     }
 }

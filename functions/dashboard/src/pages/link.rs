@@ -43,5 +43,5 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
 
 /// A link that was never made, was used, or is too old: to whoever has it all the same.
 pub(super) fn gone(visit: &Visit<'_>) -> Result<Answer, Failure> {
-    Answer::page_with(404, &Gone { frame: visit.frame("This link is used up", "") })
+    Answer::page_with(404, &Gone { frame: visit.frame("This link no longer works", "") })
 }

@@ -30,17 +30,20 @@ use gateway_core::{
 };
 use gateway_store::{Filter, UsageGroup, UsageSums};
 
-use crate::{answer::Failure, visit::Visit};
+use crate::{answer::Failure, problem::Problem, visit::Visit};
 
 /// A form that has something wrong with it is answered with this.
 const UNPROCESSABLE: u16 = 422;
 
 /// The form's new password, in its field `password`; or what is wrong with it.
-fn new_password(visit: &Visit<'_>, email: &Email) -> Result<Password, String> {
-    Password::new(visit.form.text("password"), email).map_err(|problem| match problem {
-        PasswordProblem::TooShort => format!("Take a password of at least {LEAST_PASSWORD_CHARS} characters."),
-        PasswordProblem::TooLong => format!("Take a password of at most {MOST_PASSWORD_CHARS} characters."),
-        PasswordProblem::Guessable => "Too many people use that password. Take another one.".to_owned(),
+fn new_password(visit: &Visit<'_>, email: &Email) -> Result<Password, Problem> {
+    Password::new(visit.form.text("password"), email).map_err(|problem| {
+        let text = match problem {
+            PasswordProblem::TooShort => format!("Use at least {LEAST_PASSWORD_CHARS} characters."),
+            PasswordProblem::TooLong => format!("Use at most {MOST_PASSWORD_CHARS} characters."),
+            PasswordProblem::Guessable => "That password is too easy to guess. Choose another one.".to_owned(),
+        };
+        Problem::at("password", text)
     })
 }
 

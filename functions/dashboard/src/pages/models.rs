@@ -52,8 +52,8 @@ struct Models<'a> {
     rows: Vec<Row>,
     /// The number of the first row, from 1.
     first: usize,
-    earlier: Option<String>,
-    later: Option<String>,
+    previous: Option<String>,
+    next: Option<String>,
 }
 
 impl Row {
@@ -126,7 +126,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
         found: found.len(),
         rows: found.into_iter().skip(first).take(ROWS).map(|model| Row::of(&catalogue, model)).collect(),
         first: first + 1,
-        earlier: (page > 1).then(|| at(page - 1)),
-        later: (page < pages).then(|| at(page + 1)),
+        previous: (page > 1).then(|| at(page - 1)),
+        next: (page < pages).then(|| at(page + 1)),
     })
 }

@@ -50,10 +50,10 @@ pub(crate) async fn end(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let Some(flow) =
         flow.filter(|flow| visit.request.query("state").and_then(Secret::parse) == Some(flow.state.clone()))
     else {
-        return wrong(visit, "You took too long, or began in another browser. Sign in again.");
+        return wrong(visit, "That took too long, or you started in another browser. Sign in again.");
     };
     let Some(code) = visit.request.query("code") else {
-        return wrong(visit, "The provider did not sign you in. Sign in again.");
+        return wrong(visit, "Your organisation did not sign you in. Try again.");
     };
     let at = visit.request.at;
     let identity = match openid.identity(&flow, code, &visit.site.address(RETURN), at).await {
@@ -67,8 +67,9 @@ pub(crate) async fn end(visit: &Visit<'_>) -> Result<Answer, Failure> {
         }
         None => wrong(
             visit,
-            "The provider knows you, but nobody here does under that email address. Ask for an invitation. If you have a \
-             password here, sign in with it; a reset link from your operator lets you use the provider as well.",
+            "Your organisation knows you, but here that email address does not let you in yet. Ask your operator for an \
+             invitation. If you signed up here with a password, sign in with it, and ask for a reset link to use your \
+             organisation too. If you never signed up here, say so: somebody else may have used your address.",
         ),
     }
 }
@@ -98,11 +99,13 @@ fn refused(visit: &Visit<'_>, error: &OpenIdError) -> Result<Answer, Failure> {
     visit.request.record.failed(&cause);
     match error {
         OpenIdError::Unverified => {
-            wrong(visit, "The provider has not verified your email address. Do that there, then sign in again.")
+            wrong(visit, "Your organisation has not verified your email address. Verify it there, then sign in again.")
         }
-        OpenIdError::Provider(_) => wrong(visit, "The provider does not answer as it should. Try again in a minute."),
+        OpenIdError::Provider(_) => {
+            wrong(visit, "Your organisation's sign-in isn't responding properly. Try again in a minute.")
+        }
         OpenIdError::Refused(_) | OpenIdError::Token(_) => {
-            wrong(visit, "What came back from the provider can't be relied on. Sign in again.")
+            wrong(visit, "We couldn't verify the answer from your organisation. Sign in again.")
         }
     }
 }

@@ -22,6 +22,9 @@ struct Overview<'a> {
     spent: Nanos,
     /// Requests since midnight, UTC.
     requests: u64,
+    /// Whether who is signed in can do so again without another link.
+    has_way_in: bool,
+    /// Whether any key calls models.
     has_key: bool,
     has_funds: bool,
 }
@@ -29,8 +32,13 @@ struct Overview<'a> {
 /// GET /
 pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let standing = visit.standing()?;
-    let (used, today) = (used_this_month(visit).await?, visit.request.at.day());
-    let opens = |key: &KeyRecord| key.key_type == KeyType::Proxy && !key.allowance.deleted;
+    let (at, user) = (visit.request.at, &visit.signed_in()?.user);
+    let (used, today) = (used_this_month(visit).await?, at.day());
+    let opens = |key: &KeyRecord| {
+        let rules = &key.allowance;
+        let ended = rules.deleted || !rules.active || rules.expires_at.is_some_and(|expires| expires <= at);
+        key.key_type == KeyType::Proxy && !ended
+    };
     Answer::page(&Overview {
         frame: visit.frame("Overview", "/"),
         account: &standing.account.name,
@@ -39,6 +47,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
         held: standing.held(),
         spent: used.values().map(|sums| sums.spent).sum(),
         requests: used.iter().filter(|(group, _)| group.day == today).map(|(_, sums)| sums.requests).sum(),
+        has_way_in: user.password.is_some() || user.subject.is_some(),
         has_key: standing.keys.iter().any(opens),
         has_funds: standing.balance() > Nanos::ZERO,
     })

@@ -32,7 +32,7 @@ pub(super) fn title(transaction: &Transaction) -> Option<&'static str> {
         EntryKind::Payment => Some("Receipt"),
         EntryKind::Refund => Some("Refund"),
         EntryKind::Adjustment if transaction.amount < Nanos::ZERO => of_dispute().map(|_| "Payment disputed"),
-        EntryKind::Adjustment => of_dispute().map(|_| "Dispute decided for you"),
+        EntryKind::Adjustment => of_dispute().map(|_| "Dispute decided in your favour"),
         EntryKind::Usage | EntryKind::Expired => None,
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, Failure},
     frame::Frame,
     pages::link::gone,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -17,11 +18,10 @@ use crate::{
 struct Reset<'a> {
     frame: Frame<'a>,
     email: &'a str,
-    problem: Option<&'a str>,
 }
 
-fn page<'a>(visit: &'a Visit<'_>, link: &'a Link, problem: Option<&'a str>) -> Reset<'a> {
-    Reset { frame: visit.frame("New password", ""), email: link.email.as_str(), problem }
+fn page<'a>(visit: &'a Visit<'_>, link: &'a Link, problem: Option<&'a Problem>) -> Reset<'a> {
+    Reset { frame: visit.frame("New password", "").with(problem), email: link.email.as_str() }
 }
 
 /// GET /reset/{secret}

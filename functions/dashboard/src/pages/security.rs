@@ -7,6 +7,7 @@ use super::{UNPROCESSABLE, counted, new_password, uncounted};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -18,20 +19,18 @@ struct Security<'a> {
     has_password: bool,
     openid: bool,
     may_set: bool,
-    problem: Option<&'a str>,
     notice: Option<&'a str>,
 }
 
-fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> Result<Security<'a>, Failure> {
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> Result<Security<'a>, Failure> {
     let user = &visit.signed_in()?.user;
     let done = "Your password is changed. Every other browser is signed out.";
     Ok(Security {
-        frame: visit.frame("Security", "/security"),
+        frame: visit.frame("Security", "/security").with(problem),
         email: user.email.as_str(),
         has_password: user.password.is_some(),
         openid: user.subject.is_some(),
         may_set: may_set(user),
-        problem,
         notice: (visit.request.query("notice") == Some("password")).then_some(done),
     })
 }
@@ -62,8 +61,8 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         counted(visit, &tries).await?;
         let typed = Password::typed(visit.form.text("current"));
         if !visit.app.passwords.is_right(typed, user.password.clone()).await? {
-            let problem = "Your current password is another one.";
-            return Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem))?);
+            let problem = Problem::at("current", "Your current password is wrong.");
+            return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))?);
         }
         uncounted(visit, &tries).await?;
     }

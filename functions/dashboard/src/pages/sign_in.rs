@@ -10,6 +10,7 @@ use crate::{
     answer::{Answer, Failure},
     cookies::Cookie,
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -19,24 +20,22 @@ struct SignIn<'a> {
     frame: Frame<'a>,
     email: &'a str,
     next: &'a str,
-    problem: Option<&'a str>,
     notice: Option<&'a str>,
     sign_up: bool,
     /// Where the OpenID provider's way begins, if there is one.
     openid: Option<String>,
 }
 
-fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> SignIn<'a> {
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> SignIn<'a> {
     let notice = match visit.request.query("notice") {
         Some("everywhere") => Some("You are signed out everywhere."),
-        Some("invited") => Some("Your user is there. Sign in to begin."),
+        Some("invited") => Some("Your account is ready. Sign in to begin."),
         _ => None,
     };
     SignIn {
-        frame: visit.frame("Sign in", ""),
+        frame: visit.frame("Sign in", "").with(problem),
         email: visit.form.text("email"),
         next: visit.next(),
-        problem,
         notice,
         sign_up: visit.app.sign_up,
         openid: visit.app.openid.is_some().then(|| visit.site.at(&format!("/openid{}", query(visit.next())))),
@@ -59,7 +58,8 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
 /// POST /sign-in
 pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let Some(email) = Email::parse(visit.form.text("email")) else {
-        return Answer::page_with(UNPROCESSABLE, &page(visit, Some("Write your whole email address.")));
+        let problem = Problem::at("email", "Enter your full email address.");
+        return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem)));
     };
     // Counted before any user is looked up or password hashed: what is refused costs next to nothing, and says nothing.
     let device = Cookie::Device.secret(visit.site, &visit.request.headers);
@@ -73,7 +73,9 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let hash = user.as_ref().and_then(|user| user.password.clone());
     let right = visit.app.passwords.is_right(Password::typed(visit.form.text("password")), hash).await?;
     let Some(user) = user.filter(|_| right) else {
-        return Answer::page_with(UNPROCESSABLE, &page(visit, Some("The email address or the password is wrong.")));
+        // Which of the two is not said. It is the password that is to be typed again in any case.
+        let problem = Problem::among(["password", "email"], "The email address or password is wrong.");
+        return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem)));
     };
     uncounted(visit, &tries).await?;
     let answer = visit.sign_in(&user, visit.next()).await?;

@@ -8,6 +8,7 @@ use super::{UNPROCESSABLE, counted, new_password};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -16,11 +17,10 @@ use crate::{
 struct SignUp<'a> {
     frame: Frame<'a>,
     email: &'a str,
-    problem: Option<&'a str>,
 }
 
-fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> SignUp<'a> {
-    SignUp { frame: visit.frame("Sign up", ""), email: visit.form.text("email"), problem }
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> SignUp<'a> {
+    SignUp { frame: visit.frame("Sign up", "").with(problem), email: visit.form.text("email") }
 }
 
 /// GET /sign-up
@@ -36,9 +36,9 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     if !visit.app.sign_up {
         return Err(Failure::NotFound);
     }
-    let wrong = |problem: &str| Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem)));
+    let wrong = |problem: &Problem| Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem)));
     let Some(email) = Email::parse(visit.form.text("email")) else {
-        return wrong("Write your whole email address.");
+        return wrong(&Problem::at("email", "Enter your full email address."));
     };
     let password = match new_password(visit, &email) {
         Ok(password) => password,
@@ -50,6 +50,6 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         |account| User { password: Some(hash), verified: false, ..User::new(email.clone(), account, Role::Owner, at) };
     match visit.app.store.user_sign_up(email.as_str(), at, owner).await? {
         Some(user) => visit.sign_in(&user, "/").await,
-        None => wrong("There is a user with this email address already. Sign in instead."),
+        None => wrong(&Problem::at("email", "There is already a user with this email address. Sign in instead.")),
     }
 }

@@ -16,16 +16,17 @@ use gateway_upstream::stripe::CheckoutOrder;
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::{
-    UNPROCESSABLE,
-    billing::{self, Field},
-    counted,
-};
+use super::{UNPROCESSABLE, billing, counted};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
+
+/// What is said where no other try helps, and where one may. What it was, the log says.
+const OURS: &str = "Payments are not working here right now; your operator has to look at it. Nothing was paid.";
+const STRIPE_S: &str = "Stripe can't be reached right now. Nothing was paid. Try again in a minute.";
 
 #[derive(Template)]
 #[template(path = "top_up.html")]
@@ -41,8 +42,9 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let secrets = visit.app.payment_secrets.current(visit.request.at).await?;
     let amount = Nanos::parse_usd(visit.form.text("amount").trim()).ok();
     let Some((amount, cents)) = amount.and_then(|amount| Some((amount, top_up_cents(amount)?))) else {
-        let problem = format!("Write an amount from {LEAST_TOP_UP} to {MOST_TOP_UP} USD, such as 25 or 25.50.");
-        let page = billing::page(visit, Some((Some(Field::Amount), &problem))).await?;
+        let problem = format!("Enter an amount from {LEAST_TOP_UP} to {MOST_TOP_UP} USD, like 25 or 25.50.");
+        let problem = Problem::at("amount", problem);
+        let page = billing::page(visit, Some(&problem)).await?;
         return Answer::page_with(UNPROCESSABLE, &page);
     };
     counted(visit, &[Tries::TopUp(account)]).await?;
@@ -50,15 +52,18 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let (success_url, cancel_url) = (address("success"), address("cancelled"));
     let order = CheckoutOrder { account, cents, success_url: &success_url, cancel_url: &cancel_url };
     let ordered = match secrets.secret_key() {
-        Ok(key) => visit.app.stripe.checkout(key, &idempotency_key(visit, cents)?, order).await.map_err(ApiError::from),
-        Err(error) => Err(error),
+        Ok(key) => {
+            let ordered = visit.app.stripe.checkout(key, &idempotency_key(visit, cents)?, order).await;
+            ordered.map_err(|error| (if error.is_ours() { OURS } else { STRIPE_S }, ApiError::from(error)))
+        }
+        Err(error) => Err((OURS, error)),
     };
     let session = match ordered {
         Ok(session) => session,
-        Err(error) => {
+        Err((problem, error)) => {
             visit.request.record.failed(&error);
-            let problem = "Stripe can't be reached just now. Nothing was paid. Try again in a minute.";
-            let page = billing::page(visit, Some((None, problem))).await?;
+            let problem = Problem::of_none(problem);
+            let page = billing::page(visit, Some(&problem)).await?;
             return Answer::page_with(error.code.status(), &page);
         }
     };

@@ -16,8 +16,8 @@ const ENTRIES_PER_READ: usize = 500;
 const MOST_BYTES: usize = 5 * 1024 * 1024;
 /// The last line of a file that does not hold all: a CSV has no place for an error, and a line that is no record keeps a
 /// reader from taking the part for the whole.
-const FULL: &str = "error: older ones do not fit into one file, GET /api/transactions has them all\n";
-const CUT: &str = "error: the file was cut short, try again\n";
+const FULL: &str = "error: older transactions do not fit into one file; GET /api/transactions has them all\n";
+const CUT: &str = "error: this file is incomplete; download it again\n";
 
 /// GET /billing/transactions.csv
 pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {

@@ -13,7 +13,7 @@ use gateway_core::{
     moment::UnixMs,
 };
 use gateway_lambda::Response;
-use gateway_store::{Filter, Standing, UsageGroup, UsageLine, UsageSums};
+use gateway_store::{ESTIMATED, Filter, Standing, UsageGroup, UsageLine, UsageSums};
 use tokio::sync::mpsc;
 
 use self::figures::Figures;
@@ -22,6 +22,7 @@ use crate::{
     answer::{Answer, Failure},
     chart::Chart,
     frame::Frame,
+    problem::Problem,
     visit::Visit,
     written::{Count, Duration, When},
 };
@@ -38,8 +39,8 @@ const LINES: usize = 25;
 const MOST_BYTES: usize = 5 * 1024 * 1024;
 /// The last line of a file that does not hold all: a CSV has no place for an error, and a line that is no record keeps a
 /// reader from taking the part for the whole.
-const FULL: &str = "error: older ones do not fit into one file, choose fewer days\n";
-const CUT: &str = "error: the file was cut short, try again\n";
+const FULL: &str = "error: older requests do not fit into one file; choose fewer days\n";
+const CUT: &str = "error: this file is incomplete; download it again\n";
 
 /// What the query asks for.
 struct Asked {
@@ -66,6 +67,8 @@ struct Line {
 struct Shown {
     figures: Figures,
     lines: Vec<Line>,
+    /// Whether the tokens of any of them are estimated.
+    estimated: bool,
     /// Where the list's first page is, if this is another one; and its next page, if there is one.
     newest: Option<String>,
     older: Option<String>,
@@ -76,7 +79,6 @@ struct Shown {
 #[template(path = "usage.html")]
 struct Page<'a> {
     frame: Frame<'a>,
-    problem: Option<&'a str>,
     from: String,
     to: String,
     models: Vec<Choice>,
@@ -93,7 +95,7 @@ fn range(visit: &Visit<'_>) -> (String, String) {
 }
 
 /// What the query asks for, or what is wrong with it.
-fn asked(visit: &Visit<'_>) -> Result<Asked, &'static str> {
+fn asked(visit: &Visit<'_>) -> Result<Asked, Problem> {
     let (from, to) = range(visit);
     let parameter = |name: &str| match name {
         "from" => Some(from.as_str()),
@@ -101,15 +103,15 @@ fn asked(visit: &Visit<'_>) -> Result<Asked, &'static str> {
         _ => visit.request.query(name),
     };
     let filter = Filter::of_usage(parameter).map_err(|error| match error.param.as_deref() {
-        Some("from") => "The first day is no date. Write it as 2026-11-23.",
-        Some("to") if UnixMs::parse_rfc3339(&to).is_none() => "The last day is no date. Write it as 2026-11-23.",
-        Some("to") => "The last day is before the first one.",
-        _ => "There is no such key.",
+        Some("from") => Problem::at("from", "Enter the start date like 2026-11-23."),
+        Some("to") if UnixMs::parse_rfc3339(&to).is_none() => Problem::at("to", "Enter the end date like 2026-11-23."),
+        Some("to") => Problem::at("to", "The end date is before the start date."),
+        _ => Problem::at("keyId", "There is no such key. Choose one from the list."),
     })?;
     let day = |id: &Option<RequestId>| id.as_ref().map_or(0, |id| id.at().0 / DAY_MS);
     let (first, last) = (day(&filter.from), day(&filter.to));
     if last - first >= MOST_DAYS {
-        return Err("That is more than a year. Choose at most 366 days.");
+        return Err(Problem::among(["from", "to"], "That is more than a year. Choose at most 366 days."));
     }
     Ok(Asked { filter, days: (first..=last).map(|day| UnixMs(day * DAY_MS).day()).collect() })
 }
@@ -129,13 +131,18 @@ fn address(visit: &Visit<'_>, path: &str, cursor: Option<&RequestId>) -> String 
     visit.site.at(&if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") })
 }
 
-fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a str>) -> Page<'a> {
+/// The page with the form as it was sent, and nothing shown.
+fn page<'a>(visit: &'a Visit<'_>, problem: Option<&'a Problem>) -> Result<Page<'a>, Failure> {
     let (from, to) = range(visit);
     // A field for a date takes nothing else.
     let day = |text: String| UnixMs::parse_rfc3339(&text).map(UnixMs::day).unwrap_or_default();
     let (from, to) = (day(from), day(to));
-    let frame = visit.frame("Usage", PATH);
-    Page { frame, problem, from, to, models: Vec::new(), keys: Vec::new(), shown: None }
+    let frame = visit.frame("Usage", PATH).with(problem);
+    let key = visit.request.query("keyId").and_then(KeyId::parse);
+    let chosen = Filter { model: visit.request.query("model").map(str::to_owned), key, ..Filter::default() };
+    let standing = visit.standing()?;
+    let (models, keys) = choices(&BTreeMap::new(), &chosen, |id| key_name(standing, id));
+    Ok(Page { frame, from, to, models, keys, shown: None })
 }
 
 /// What a key is called.
@@ -165,7 +172,7 @@ fn choices(
 pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let Asked { filter, days } = match asked(visit) {
         Ok(asked) => asked,
-        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem))),
+        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))?),
     };
     let (store, account) = (&visit.app.store, &visit.signed_in()?.user.account);
     // One that is not of this range begins nowhere: then the list begins at its newest.
@@ -179,7 +186,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     )?;
     let standing = standing.ok_or_else(|| ApiError::internal("the user's account does not exist"))?;
     let key_name = |id| key_name(&standing, id);
-    let mut page = page(visit, None);
+    let mut page = page(visit, None)?;
     (page.models, page.keys) = choices(&sums, &filter, key_name);
     let wanted: BTreeMap<_, _> = sums.into_iter().filter(|(group, _)| filter.takes(group)).collect();
     let line = |line: UsageLine| Line {
@@ -193,6 +200,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
         newest: cursor.is_some().then(|| address(visit, PATH, None)),
         older: lines.next.as_ref().map(|next| address(visit, PATH, Some(next))),
         csv: address(visit, "/usage/requests.csv", None),
+        estimated: lines.lines.iter().any(|line| line.status == ESTIMATED),
         lines: lines.lines.into_iter().map(line).collect(),
     });
     Answer::page(&page)
@@ -202,7 +210,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
 pub(crate) async fn download(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let filter = match asked(visit) {
         Ok(asked) => asked.filter,
-        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(problem))),
+        Err(problem) => return Answer::page_with(UNPROCESSABLE, &page(visit, Some(&problem))?),
     };
     let (store, account) = (visit.app.store.clone(), visit.signed_in()?.user.account.clone());
     let write = move |sender: mpsc::Sender<Bytes>| async move {

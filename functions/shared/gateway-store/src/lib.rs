@@ -60,7 +60,7 @@ pub use rollup::{Rollup, Total, UsageGroup, UsageSums};
 pub use secrets::{PaymentSecrets, PaymentsSecret, Secrets};
 pub use settlement::SettleOutcome;
 pub use tokens::KeyLookup;
-pub use usage::{UsageLine, UsagePage};
+pub use usage::{ESTIMATED, UsageLine, UsagePage};
 
 /// The tables' names. A function names only those that it reaches.
 #[derive(Debug, Clone, Default)]

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 
 use crate::{Filter, Rollup, Store, StoreError, UsageGroup, UsageSums};
 
+/// The status of a request whose tokens the provider did not count.
+pub const ESTIMATED: &str = "estimated";
+
 const DAY_MS: u64 = 86_400_000;
 /// Requests that are read at a time where all of them are.
 const ENTRIES_PER_READ: usize = 500;
@@ -90,15 +93,15 @@ pub struct UsageLine {
     pub status: &'static str,
     /// When it began.
     pub created_at: UnixMs,
-    /// Milliseconds from its arrival to its settlement, where that is known. No part of the API's lists.
+    /// Milliseconds from its arrival to its settlement, where that is known. In exports, and no part of the API's lists.
     #[serde(skip)]
     pub duration_ms: Option<u64>,
 }
 
 impl UsageLine {
     /// The first line of a CSV file of them.
-    pub const CSV_HEADER: &'static str =
-        "id,created_at,model,provider,key_id,prompt_tokens,completion_tokens,cached_tokens,charged_amount,status\n";
+    pub const CSV_HEADER: &'static str = "id,created_at,model,provider,key_id,prompt_tokens,completion_tokens,\
+        cached_tokens,charged_amount,status,duration_ms\n";
 
     fn of(entry: Entry) -> Option<Self> {
         let Served { key, model, provider, metered, duration_ms, .. } = entry.served?;
@@ -112,7 +115,7 @@ impl UsageLine {
             completion_tokens: metered.usage.all_output(),
             cached_tokens: metered.usage.cache_read,
             charged_amount: -entry.amount,
-            status: if metered.estimated { "estimated" } else { "completed" },
+            status: if metered.estimated { ESTIMATED } else { "completed" },
             duration_ms,
         })
     }
@@ -120,11 +123,12 @@ impl UsageLine {
     /// Its line of a CSV file.
     pub fn csv(&self) -> String {
         let Self { id, model, provider, key_id, prompt_tokens, completion_tokens, cached_tokens, .. } = self;
-        let Self { charged_amount, status, created_at, .. } = self;
+        let Self { charged_amount, status, created_at, duration_ms, .. } = self;
         let (model, provider) = (csv::field(model), csv::field(provider));
+        let duration_ms = duration_ms.map(|ms| ms.to_string()).unwrap_or_default();
         format!(
             "{id},{created_at},{model},{provider},{key_id},{prompt_tokens},{completion_tokens},{cached_tokens},\
-             {charged_amount},{status}\n"
+             {charged_amount},{status},{duration_ms}\n"
         )
     }
 }

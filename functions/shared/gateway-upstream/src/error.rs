@@ -31,6 +31,14 @@ pub enum UpstreamError {
         /// Its status.
         status: u16,
     },
+    /// What we asked for was our own doing, and refused: our settings there are at fault.
+    #[error("{provider} refused our order with status {status}")]
+    OrderRefused {
+        /// Who was asked.
+        provider: String,
+        /// Its status.
+        status: u16,
+    },
     /// There is no credential of the name that the provider needs.
     #[error("there is no credential `{credential}` for {provider}")]
     NoCredential {
@@ -89,6 +97,11 @@ impl UpstreamError {
         !matches!(self, Self::Rejected { .. } | Self::OutOfTime | Self::Panicked)
     }
 
+    /// Whether our own credential or settings are at fault, which no other try mends.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::CredentialRefused { .. } | Self::NoCredential { .. } | Self::OrderRefused { .. })
+    }
+
     /// The same without `secret`, should the provider have quoted it.
     pub(crate) fn without(mut self, secret: Option<&str>) -> Self {
         let secret = secret.filter(|secret| !secret.is_empty());
@@ -133,6 +146,9 @@ impl From<UpstreamError> for ApiError {
             // That our key is at fault is the operator's business.
             UpstreamError::CredentialRefused { provider, .. } => {
                 Self::new(ErrorCode::UpstreamError, format!("The provider {provider} could not be used."))
+            }
+            UpstreamError::OrderRefused { provider, status } => {
+                Self::new(ErrorCode::UpstreamError, format!("The provider {provider} failed: status {status}."))
             }
             UpstreamError::NoCredential { provider, .. } => {
                 Self::new(ErrorCode::NoProvider, format!("The provider {provider} is not set up here."))

@@ -144,6 +144,7 @@ fn error_frame(failure: &UpstreamError) -> Bytes {
         UpstreamError::Rejected { provider, .. }
         | UpstreamError::CredentialRefused { provider, .. }
         | UpstreamError::NoCredential { provider, .. }
+        | UpstreamError::OrderRefused { provider, .. }
         | UpstreamError::Overloaded { provider, .. }
         | UpstreamError::Failed { provider, .. } => {
             (ErrorCode::UpstreamError, format!("The provider {provider} failed in the middle of its answer."))

@@ -166,6 +166,7 @@ fn refusal(status: StatusCode, said: &Names) -> UpstreamError {
         401 | 403 => UpstreamError::CredentialRefused { provider, status },
         // 409: another request with our idempotency key is not over yet.
         409 | 429 | 503 => UpstreamError::Overloaded { provider, status, retry_after_s: Some(1) },
+        400..=499 => UpstreamError::OrderRefused { provider, status },
         _ => UpstreamError::Failed { provider, what: format!("status {status}") },
     }
 }
@@ -299,12 +300,14 @@ mod tests {
             let (told, requests, text) = told([answer(status, says), answer(200, SESSION)]).await;
             assert_eq!((told, requests), (502, 1), "{text}");
             assert!(!text.contains("marked") && !text.contains("line_items"), "{text}");
+            assert!(asked([answer(status, says)]).await.0.unwrap_err().is_ours(), "{status}");
         }
         assert!(told([answer(400, says)]).await.2.contains("status 400"));
     }
 
     #[tokio::test]
     async fn an_answer_that_is_no_session_is_a_failure() {
+        assert!(!asked([answer(500, "{}"), answer(500, "{}")]).await.0.unwrap_err().is_ours());
         for body in ["", "[]", r#"{"id":"cs_1"}"#, r#"{"id":"cs_1","url":null}"#, "<html>"] {
             assert_eq!(told([answer(200, body)]).await.0, 502, "{body}");
         }

@@ -25,21 +25,21 @@ async fn what_is_wrong_with_a_form_is_said_at_its_field_and_nothing_is_made_or_c
         ("name", " \t ", "Give the key a name."),
         ("name", &long, "at most 100 characters"),
         ("name", "a\nb", "at most 100 characters"),
-        ("expires", "2026-11-22", "is over"),
+        ("expires", "2026-11-22", "That date has passed."),
         ("expires", "tomorrow", "like 2027-01-31"),
         ("expires", "2027-02-30", "like 2027-01-31"),
         ("expires", "2027-01-31T10:00:00Z", "like 2027-01-31"),
-        ("limit", "-1", "Write the spend limit in USD"),
-        ("limit", "a few", "Write the spend limit in USD"),
-        ("limit", "1e3", "Write the spend limit in USD"),
-        ("limit", "99999999999", "Write the spend limit in USD"),
-        ("requests", "0", "at least one request"),
-        ("requests", "4294967296", "at least one request"),
-        ("requests", "", "at least one request"),
-        ("interval", "2d", "Choose for how long"),
-        ("interval", "", "Choose for how long"),
-        ("models", "", "Name at least one model"),
-        ("models", " , \n", "Name at least one model"),
+        ("limit", "-1", "Enter the spend limit in USD"),
+        ("limit", "a few", "Enter the spend limit in USD"),
+        ("limit", "1e3", "Enter the spend limit in USD"),
+        ("limit", "99999999999", "Enter the spend limit in USD"),
+        ("requests", "0", "Enter a whole number from 1 to 4294967295."),
+        ("requests", "4294967296", "Enter a whole number from 1 to 4294967295."),
+        ("requests", "", "Enter a whole number from 1 to 4294967295."),
+        ("interval", "2d", "Choose a period for the rate limit."),
+        ("interval", "", "Choose a period for the rate limit."),
+        ("models", "", "List at least one model"),
+        ("models", " , \n", "List at least one model"),
         ("models", &many, "at most 50 models"),
         ("models", "lab/chat gpt-4o-minj", "There is no model gpt-4o-minj."),
     ];
@@ -71,6 +71,26 @@ async fn what_was_typed_is_there_again_and_can_be_sent_once_it_is_right() {
     }
     let right = browser.submit(&wrong, &path, &with(&[("name", "nightly")])).await;
     assert_eq!((right.status, tokens(&right.text).len()), (200, 1), "{}", right.text);
+}
+
+#[tokio::test]
+async fn models_that_are_listed_while_all_are_allowed_make_no_key_that_may_use_all() {
+    let gateway = TestGateway::start().await;
+    let browser = gateway.signed_in().await;
+    let says = "You listed models but allowed all of them.";
+    let typed = with(&[("allow", "all"), ("models", "lab/chat")]);
+    let before = newest(&gateway).await;
+    let answer = browser.fill(&format!("{KEYS}/new"), &typed).await;
+    assert!(answer.status == 422 && answer.text.contains(says), "{}", answer.text);
+    assert!(answer.text.contains("lab/chat</textarea>"), "what was typed stays: {}", answer.text);
+    assert_eq!(newest(&gateway).await, before);
+    made(&gateway, &browser, KEYS, &with(&[("allow", "only"), ("models", "lab/chat")])).await;
+    let path = format!("{KEYS}/{}", newest(&gateway).await.id);
+    let other = browser.fill(&path, &with(&[("allow", "all"), ("models", "lab/chat lab/small")])).await;
+    assert!(other.status == 422 && other.text.contains(says), "{}", other.text);
+    // The list as it is stands in the form: who then allows all means that.
+    assert_eq!(browser.fill(&path, &typed).await.status, 303);
+    assert_eq!(newest(&gateway).await.allowance.models, None);
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn a_list_says_of_each_key_what_it_is_and_no_more() {
     let list = browser.get(KEYS).await;
     let shown = rows(&list.text);
     let prefix = format!("{}…", key.prefix);
-    let row = ["ci", &prefix, "Active", "2026-11-23 09:30 UTC", "Never", "0.00 of 5.00 USD in all", ""];
+    let row = ["ci", &prefix, "Active", "2026-11-23 09:30 UTC", "Never", "0.00 of 5.00 USD in total", ""];
     assert_eq!(shown[0], row, "{}", list.text);
     assert_eq!(shown.len(), 2, "the billing key is on its own page");
     assert_eq!(client.post("/v1/chat/completions", &TestGateway::chat(support::MODEL)).await.status, 200);
@@ -39,7 +39,7 @@ async fn a_list_says_of_each_key_what_it_is_and_no_more() {
     assert!(spent > Nanos::ZERO);
     let row = &rows(&browser.get(KEYS).await.text)[0];
     assert_eq!(row[4], "2026-11-23 09:30 UTC");
-    assert_eq!(row[5], format!("{spent} of 5.00 USD in all"));
+    assert_eq!(row[5], format!("{spent} of 5.00 USD in total"));
     let billing = browser.get(BILLING_KEYS).await;
     assert!(!billing.text.contains("Spent"), "{}", billing.text);
     assert_eq!(rows(&billing.text).len(), 1);
@@ -71,22 +71,25 @@ async fn hints_name_what_is_a_greater_risk_than_it_has_to_be() {
     made(&gateway, &browser, KEYS, &with(&careful)).await;
     assert_eq!(hints(KEYS).await, "");
     let client = made(&gateway, &browser, KEYS, &with(&[])).await;
-    assert_eq!(hints(KEYS).await, "No spend limit; No expiry");
+    assert_eq!(hints(KEYS).await, "Set a spend limit; Set an expiry date");
     made(&gateway, &browser, BILLING_KEYS, &with(&[])).await;
-    assert_eq!(hints(BILLING_KEYS).await, "No expiry", "a billing key spends nothing");
+    assert_eq!(hints(BILLING_KEYS).await, "Set an expiry date", "a billing key spends nothing");
     gateway.clock().advance_ms(7 * DAY_MS - 1);
-    assert_eq!(hints(KEYS).await, "No spend limit; No expiry");
+    assert_eq!(hints(KEYS).await, "Set a spend limit; Set an expiry date");
     gateway.clock().advance_ms(1);
-    assert_eq!(hints(KEYS).await, "Never used; No spend limit; No expiry");
+    assert_eq!(hints(KEYS).await, "Never used: still needed?; Set a spend limit; Set an expiry date");
     assert_eq!(client.get("/v1/auth/key").await.status, 200);
-    assert_eq!(hints(KEYS).await, "No spend limit; No expiry");
+    assert_eq!(hints(KEYS).await, "Set a spend limit; Set an expiry date");
     gateway.clock().advance_ms(90 * DAY_MS);
     let browser = gateway.signed_in().await;
     let row = |text: &str| rows(text)[0].last().unwrap().clone();
-    assert_eq!(row(&browser.get(KEYS).await.text), "Idle for 90 days; No spend limit; No expiry");
+    assert_eq!(
+        row(&browser.get(KEYS).await.text),
+        "Not used for 90 days: still needed?; Set a spend limit; Set an expiry date"
+    );
     let path = format!("{KEYS}/4");
     let page = browser.get(&path).await;
-    assert!(page.text.contains("Idle for 90 days"), "{}", page.text);
+    assert!(page.text.contains("Not used for 90 days: still needed?"), "{}", page.text);
     browser.submit(&page, &format!("{path}/deactivate"), &[]).await;
     assert_eq!(row(&browser.get(KEYS).await.text), "", "what opens nothing is no risk");
 }
@@ -135,7 +138,7 @@ async fn a_long_list_is_paged_and_searched_and_has_every_key_once() {
         let found = browser.open_with(KEYS, &[("search", &prefix)]).await;
         assert!(found.status == 200, "{}", found.text);
         let none = browser.open_with(root, &[("search", "<b>nobody")]).await;
-        assert!(none.text.contains("No key is called so") && !none.text.contains("<b>"), "{}", none.text);
+        assert!(none.text.contains("No keys match your search.") && !none.text.contains("<b>"), "{}", none.text);
         for odd in ["0", "-1", "99999999999999999999", "x", "7"] {
             let page = browser.open_with(root, &[("page", odd)]).await;
             assert!(page.status == 200 && !rows(&page.text).is_empty(), "{odd}");

@@ -4,14 +4,11 @@ use askama::Template;
 use gateway_core::{error::ApiError, token::Token};
 use gateway_store::random;
 
-use super::{
-    Page, TRIES, UNPROCESSABLE,
-    fields::{Fields, Problem},
-    memory_of, shown,
-};
+use super::{Page, TRIES, UNPROCESSABLE, fields::Fields, memory_of, shown};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -21,18 +18,10 @@ struct New<'a> {
     frame: Frame<'a>,
     page: &'static Page,
     fields: Fields,
-    problem: Option<&'a str>,
-    at_fault: &'static str,
 }
 
 fn form<'a>(visit: &'a Visit<'_>, page: &'static Page, fields: Fields, problem: Option<&'a Problem>) -> New<'a> {
-    New {
-        frame: visit.frame(page.new, page.path),
-        page,
-        fields,
-        problem: problem.map(|problem| problem.text.as_str()),
-        at_fault: problem.map_or("", |problem| problem.field),
-    }
+    New { frame: visit.frame(page.new, page.path).with(problem), page, fields }
 }
 
 /// GET /keys/new, /billing-keys/new

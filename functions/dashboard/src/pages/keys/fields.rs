@@ -12,7 +12,7 @@ use gateway_core::{
 use gateway_store::{KeyChange, KeyRecord, NewKey};
 
 use super::Page;
-use crate::{answer::Failure, visit::Visit};
+use crate::{answer::Failure, problem::Problem, visit::Visit};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -22,6 +22,8 @@ const INTERVALS: [(&str, &str); 5] =
 /// When a spend limit starts afresh, to choose from.
 const RESETS: [(&str, &str); 4] =
     [("", "Never"), ("daily", "Every day"), ("weekly", "Every Monday"), ("monthly", "Every month")];
+
+const LISTED_AND_ALL: &str = "You listed models but allowed all of them. Choose “Only these”, or empty the list.";
 
 /// What the form says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +43,8 @@ pub(super) struct Fields {
 /// The fields that are plain text, by their names in the form.
 const TEXTS: [&str; 7] = ["name", "expires", "limit", "reset", "requests", "interval", "models"];
 
-/// What is wrong, and with which field.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) field: &'static str,
-    pub(super) text: String,
-}
-
 fn wrong<T>(field: &'static str, text: impl Into<String>) -> Result<T, Problem> {
-    Err(Problem { field, text: text.into() })
+    Err(Problem::at(field, text))
 }
 
 /// An entry of a list to choose from.
@@ -171,7 +166,7 @@ impl Fields {
         let catalogue = visit.app.configuration.catalogue(visit.request.at).await?;
         let mut new = models.difference(&known);
         Ok(match new.find(|id| catalogue.model(id).is_none()) {
-            Some(unknown) => wrong("models", format!("There is no model {unknown}. Models lists all ids.")),
+            Some(unknown) => wrong("models", format!("There is no model {unknown}. The Models page lists all IDs.")),
             None => read,
         })
     }
@@ -179,7 +174,9 @@ impl Fields {
     fn checked(&self, page: &Page, before: Option<&KeyRecord>, at: UnixMs) -> Result<NewKey, Problem> {
         let name = key_rules::name(&self.name).or_else(|problem| match problem {
             NameProblem::Empty => wrong("name", "Give the key a name."),
-            NameProblem::NotPrintable => wrong("name", format!("A name has at most {MOST_NAME_CHARS} characters.")),
+            NameProblem::NotPrintable => {
+                wrong("name", format!("Use at most {MOST_NAME_CHARS} characters, all on one line."))
+            }
         })?;
         let expires_at = self.expiry(before, at)?;
         let rate_limit = self.rate_limit()?;
@@ -210,10 +207,10 @@ impl Fields {
             return Ok(Some(kept));
         }
         let day = Some(&self.expires).filter(|text| text.len() == 10).and_then(|text| UnixMs::parse_rfc3339(text));
-        let Some(day) = day else { return wrong("expires", "Write the day of expiry like 2027-01-31.") };
+        let Some(day) = day else { return wrong("expires", "Enter the expiry date like 2027-01-31.") };
         match key_rules::expiry(day.plus_ms(DAY_MS - 1), at) {
             Some(expires) => Ok(Some(expires)),
-            None => wrong("expires", "The day of expiry is over. Take today or a later one."),
+            None => wrong("expires", "That date has passed. Choose today or a later date."),
         }
     }
 
@@ -223,30 +220,33 @@ impl Fields {
         }
         Nanos::parse_usd(&self.limit)
             .map(Some)
-            .or_else(|_| wrong("limit", "Write the spend limit in USD, like 25 or 12.50, or leave it empty."))
+            .or_else(|_| wrong("limit", "Enter the spend limit in USD, like 25 or 12.50, or leave it empty."))
     }
 
     fn rate_limit(&self) -> Result<RateLimit, Problem> {
         let requests = self.requests.parse().ok().filter(|requests| *requests > 0);
-        let Some(requests) = requests else { return wrong("requests", "Allow at least one request.") };
+        let Some(requests) = requests else {
+            return wrong("requests", format!("Enter a whole number from 1 to {}.", u32::MAX));
+        };
         match Interval::parse(&self.interval) {
             Some(interval) => Ok(RateLimit { requests, interval }),
-            None => wrong("interval", "Choose for how long so many requests are allowed."),
+            None => wrong("interval", "Choose a period for the rate limit."),
         }
     }
 
     fn allowed(&self, before: Option<&KeyRecord>) -> Result<Option<BTreeSet<String>>, Problem> {
-        if !self.only {
-            return Ok(None);
-        }
         let words = self.models.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
         let models: BTreeSet<String> = words.map(str::to_owned).collect();
         let is_as_it_was = before.is_some_and(|record| record.allowance.models.as_ref() == Some(&models));
+        if !self.only {
+            // A list that nobody touched is one that is to go; what was typed is meant, and all would be more than that.
+            return if models.is_empty() || is_as_it_was { Ok(None) } else { wrong("models", LISTED_AND_ALL) };
+        }
         if models.is_empty() && !is_as_it_was {
-            return wrong("models", "Name at least one model, or allow all.");
+            return wrong("models", "List at least one model, or allow all models.");
         }
         if !key_rules::may_list(&models) {
-            return wrong("models", format!("Name at most {MOST_MODELS} models."));
+            return wrong("models", format!("List at most {MOST_MODELS} models."));
         }
         Ok(Some(models))
     }

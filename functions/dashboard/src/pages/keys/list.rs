@@ -56,7 +56,7 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     Answer::page(&Keys {
         frame: visit.frame(page.title, page.path),
         page,
-        notice: (visit.request.query("notice") == Some("deleted")).then_some("The key is deleted, for good."),
+        notice: (visit.request.query("notice") == Some("deleted")).then_some("The key is deleted."),
         may_change: page.is_api() || visit.is_owner(),
         rows: rows.map(|key| KeyView::of(page, key, at)).collect(),
         all,

@@ -47,7 +47,7 @@ static API_KEYS: Page = Page {
     title: "API Keys",
     one: "API key",
     new: "New API key",
-    purpose: "Programs call models with these keys. They begin with ms- and open /v1.",
+    purpose: "Your programs call models with these keys. They start with ms- and work on /v1.",
 };
 
 static BILLING_KEYS: Page = Page {
@@ -56,8 +56,8 @@ static BILLING_KEYS: Page = Page {
     title: "Billing Keys",
     one: "billing key",
     new: "New billing key",
-    purpose: "Programs read your balance, usage and transactions, and manage API keys, with these keys. They begin with mk- \
-              and open /api.",
+    purpose: "Your programs read your balance, usage and transactions with these keys, and manage API keys. They start with mk- \
+              and work on /api.",
 };
 
 impl Page {

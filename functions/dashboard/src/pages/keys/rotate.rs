@@ -12,21 +12,22 @@ use super::{KeyView, Page, TRIES, UNPROCESSABLE, key_of, memory_of, shown};
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
     written::When,
 };
 
 /// How long the old token may work, to choose from.
 const GRACES: [(u64, &str); 5] = [
-    (0, "Not at all"),
-    (3_600, "1 hour"),
-    (DEFAULT_GRACE_S, "24 hours"),
-    (604_800, "7 days"),
-    (MOST_GRACE_S, "30 days"),
+    (0, "Immediately"),
+    (3_600, "After 1 hour"),
+    (DEFAULT_GRACE_S, "After 24 hours"),
+    (604_800, "After 7 days"),
+    (MOST_GRACE_S, "After 30 days"),
 ];
 
 const TOO_MANY_TOKENS: &str =
-    "This key was rotated too often. Wait until an old key stops working, or make a new key and delete this one.";
+    "This key was rotated too often. Wait until an old value stops working, or create a new key and delete this one.";
 
 #[derive(Template)]
 #[template(path = "key_rotate.html")]
@@ -35,16 +36,19 @@ struct Rotate<'a> {
     page: &'static Page,
     key: KeyView<'a>,
     graces: Vec<(u64, &'static str, bool)>,
-    problem: Option<&'a str>,
 }
 
-fn form<'a>(visit: &'a Visit<'_>, page: &'static Page, record: &'a KeyRecord, problem: Option<&'a str>) -> Rotate<'a> {
+fn form<'a>(
+    visit: &'a Visit<'_>,
+    page: &'static Page,
+    record: &'a KeyRecord,
+    problem: Option<&'a Problem>,
+) -> Rotate<'a> {
     Rotate {
-        frame: visit.frame("Rotate the key", page.path),
+        frame: visit.frame("Rotate the key", page.path).with(problem),
         page,
         key: KeyView::of(page, record, visit.request.at),
         graces: GRACES.map(|(seconds, label)| (seconds, label, seconds == DEFAULT_GRACE_S)).into(),
-        problem,
     }
 }
 
@@ -65,14 +69,16 @@ pub(crate) async fn submit(visit: &Visit<'_>) -> Result<Answer, Failure> {
         if memory.made.is_some() {
             return Ok(Answer::go(format!("{}?notice=sent", page.key(record.id))));
         }
-        let wrong = |problem| Answer::page_with(UNPROCESSABLE, &form(visit, page, &record, Some(problem)));
-        let Some(grace_ms) = grace_ms else { return wrong("Choose for how long the old key works.") };
+        let wrong = |problem: &Problem| Answer::page_with(UNPROCESSABLE, &form(visit, page, &record, Some(problem)));
+        let Some(grace_ms) = grace_ms else {
+            return wrong(&Problem::at("grace", "Choose when the old value stops working."));
+        };
         let until = key_rules::grace_end(at, grace_ms, record.allowance.expires_at);
         let token = Token::from_random(page.key_type, random()?);
         match visit.app.store.key_rotate(&record.account, record.id, &token, until, at, Some(&memory)).await? {
             UpdateOutcome::Updated(record) => return shown(visit, page, &record, &token, Some(When(until))),
             UpdateOutcome::NotFound => return Err(Failure::NotFound),
-            UpdateOutcome::TooManyTokens => return wrong(TOO_MANY_TOKENS),
+            UpdateOutcome::TooManyTokens => return wrong(&Problem::of_none(TOO_MANY_TOKENS)),
             UpdateOutcome::Repeated => {}
         }
     }

@@ -5,12 +5,13 @@ use gateway_store::{KeyChange, KeyRecord, UpdateOutcome};
 
 use super::{
     KeyView, Page, UNPROCESSABLE,
-    fields::{self, Fields, Problem},
+    fields::{self, Fields},
     key_of,
 };
 use crate::{
     answer::{Answer, Failure},
     frame::Frame,
+    problem::Problem,
     visit::Visit,
 };
 
@@ -24,8 +25,6 @@ struct Key<'a> {
     /// The fields as they are, which the form brings along.
     now: String,
     notice: Option<&'static str>,
-    problem: Option<&'a str>,
-    at_fault: &'static str,
 }
 
 fn settings<'a>(
@@ -36,24 +35,22 @@ fn settings<'a>(
     problem: Option<&'a Problem>,
 ) -> Key<'a> {
     let notice = match visit.request.query("notice") {
-        Some("saved") => Some("The settings are saved. Requests follow within 10 seconds."),
+        Some("saved") => Some("The settings are saved. They apply to requests within 10 seconds."),
         Some("deactivated") => Some("The key is deactivated. Requests with it are refused within 10 seconds."),
-        Some("activated") => Some("The key is active again. Requests with it are served within 10 seconds."),
+        Some("activated") => Some("The key is active again. Requests with it work within 10 seconds."),
         Some("sent") => Some(
-            "That form was sent before, and did its work then. The full key was shown in the first answer and can't be \
-             shown again: if you did not copy it, rotate the key.",
+            "That form was sent before and took effect then. The full key was shown once and cannot be retrieved. If you \
+             did not copy it, rotate the key.",
         ),
         _ => None,
     };
     Key {
-        frame: visit.frame(&record.name, page.path),
+        frame: visit.frame(&record.name, page.path).with(problem),
         page,
         key: KeyView::of(page, record, visit.request.at),
         fields,
         now: Fields::of_key(record).written(),
         notice,
-        problem: problem.map(|problem| problem.text.as_str()),
-        at_fault: problem.map_or("", |problem| problem.field),
     }
 }
 

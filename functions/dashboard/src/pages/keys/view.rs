@@ -86,7 +86,7 @@ impl<'a> KeyView<'a> {
     /// Which period that is.
     pub(super) fn period(&self) -> &'static str {
         match self.record.allowance.reset {
-            None => "in all",
+            None => "in total",
             Some(Reset::Daily) => "today",
             Some(Reset::Weekly) => "this week",
             Some(Reset::Monthly) => "this month",
@@ -103,8 +103,12 @@ impl<'a> KeyView<'a> {
         let idle = record.last_used_at.is_some_and(|used| used.plus_ms(IDLE_MS) <= at);
         let unlimited = self.page.is_api() && self.limit().is_none();
         let endless = record.allowance.expires_at.is_none();
-        let all =
-            [(unused, "Never used"), (idle, "Idle for 90 days"), (unlimited, "No spend limit"), (endless, "No expiry")];
+        let all = [
+            (unused, "Never used: still needed?"),
+            (idle, "Not used for 90 days: still needed?"),
+            (unlimited, "Set a spend limit"),
+            (endless, "Set an expiry date"),
+        ];
         all.into_iter().filter_map(|(holds, hint)| holds.then_some(hint)).collect()
     }
 }

@@ -83,9 +83,9 @@ impl Figures {
         let rows = days.iter().enumerate().filter_map(row).rev().collect();
         Self {
             all,
-            cost: Chart::new(("cost", "Cost a day in USD"), days, costs, |value| nanos(value).to_string()),
-            requests: Chart::new(("requests-a-day", "Requests a day"), days, requests, counted),
-            tokens: Chart::new(("tokens", "Tokens a day"), days, tokens, counted),
+            cost: Chart::new(("cost", "Cost per day in USD"), days, costs, |value| nanos(value).to_string()),
+            requests: Chart::new(("requests-a-day", "Requests per day"), days, requests, counted),
+            tokens: Chart::new(("tokens", "Tokens per day"), days, tokens, counted),
             days: rows,
             models: limited(models, "models"),
             keys: limited(keys, "keys"),
