@@ -134,8 +134,8 @@ fn needed(store: &BTreeMap<String, Operation>, called: BTreeSet<String>) -> BTre
     needed
 }
 
-/// What the template allows a function.
-fn allowed(properties: &Value) -> BTreeSet<(String, String)> {
+/// What the template allows a function, each once.
+fn allowed(function: &str, properties: &Value) -> BTreeSet<(String, String)> {
     let mut allowed = BTreeSet::new();
     let policies = properties["Policies"].as_array().into_iter().flatten();
     for statement in policies.flat_map(|policy| policy["Statement"].as_array().unwrap()) {
@@ -149,7 +149,9 @@ fn allowed(properties: &Value) -> BTreeSet<(String, String)> {
             assert_eq!(sender["Ref"], "EmailSender", "any address may be written from");
         }
         for action in statement["Action"].as_array().unwrap() {
-            allowed.insert((action.as_str().unwrap().to_owned(), resource.unwrap().to_owned()));
+            let right = (action.as_str().unwrap().to_owned(), resource.unwrap().to_owned());
+            assert!(!allowed.contains(&right), "{function} is allowed twice: {right:?}");
+            allowed.insert(right);
         }
     }
     allowed
@@ -160,7 +162,7 @@ fn every_function_may_do_what_its_code_does_and_nothing_else() {
     let store = store();
     let mut faults = Vec::new();
     for function in Template::load().functions() {
-        let allowed = allowed(function.properties());
+        let allowed = allowed(&function.name, function.properties());
         let needed = needed(&store, calls(&tree::code(&format!("functions/{}/src", function.name))));
         let variables = &function.properties()["Environment"]["Variables"];
         let secrets = SECRETS.iter().filter(|(variable, _)| !variables[variable].is_null());
