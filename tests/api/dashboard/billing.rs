@@ -8,7 +8,7 @@ use gateway_core::{
 };
 use gateway_store::{Credit, random};
 use http::Method;
-use support::{Answer, Browser, MODEL, Reply, START, Stripe, TestGateway};
+use support::{Answer, Browser, Folder, MODEL, Reply, START, Stripe, TestGateway};
 
 use crate::payments::taking_payments;
 
@@ -416,7 +416,8 @@ async fn a_banner_is_on_every_page_while_the_balance_is_below_the_threshold() {
 
 #[tokio::test]
 async fn a_threshold_or_an_address_that_is_none_is_said_beside_what_was_typed() {
-    let gateway = TestGateway::start_with(|options| options.emails = true).await;
+    let folder = Folder::new();
+    let gateway = TestGateway::start_with(|options| options.mail = Some(folder.path("mail"))).await;
     let browser = gateway.signed_in().await;
     for (threshold, email, problem) in [
         ("0", "", "Write an amount in USD up to 1000000.00"),
