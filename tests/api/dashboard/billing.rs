@@ -4,7 +4,7 @@ use gateway_core::{
     ids::{AccountId, RequestId},
     ledger::EntryKind,
     money::Nanos,
-    people::LinkKind,
+    people::{Email, LinkKind, Role, User},
 };
 use gateway_store::{Credit, random};
 use http::Method;
@@ -384,6 +384,23 @@ async fn words_of_others_are_shown_as_text() {
     for query in ["checkout", "notice"] {
         let page = browser.open_with(BILLING, &[(query, HTML)]).await;
         assert!(page.status == 200 && !page.text.contains("<script>alert"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_s_name_is_shown_as_text() {
+    let gateway = TestGateway::start().await;
+    let (store, at) = (gateway.store(), gateway.clock().now());
+    let account = store.account_create(HTML, at).await.unwrap().id;
+    let email = Email::parse("ada@b.example").unwrap();
+    assert!(store.user_create(&User::new(email.clone(), account.clone(), Role::Owner, at)).await.unwrap());
+    let browser = gateway.browser();
+    assert_eq!(browser.fill(&gateway.link(LinkKind::SignIn, email.as_str()).await, &[]).await.status, 303);
+    let id = entry_of(&gateway, &account, EntryKind::Payment, Nanos::usd(1), "Payment pi_1").await;
+    for path in ["/dashboard".to_owned(), format!("{RECEIPTS}/{id}")] {
+        let page = browser.get(&path).await;
+        assert!(page.status == 200 && !page.text.contains("<script>"), "{path}: {}", page.text);
+        assert!(page.text.contains("&#60;script&#62;alert(&#39;x&#39;)&#60;/script&#62;"), "{path}: {}", page.text);
     }
 }
 
