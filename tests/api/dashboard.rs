@@ -23,6 +23,22 @@ const IN_TEMPLATE: [&str; 3] = ["GET /dashboard", "GET /dashboard/{proxy+}", "PO
 const SECURITY: &str = "/dashboard/security";
 const SIGN_IN: &str = "/dashboard/sign-in";
 
+/// What owners alone may do, in full: a route that is no longer among them has to be taken out here too.
+const FOR_OWNERS: [&str; 12] = [
+    "POST /billing",
+    "POST /billing/top-up",
+    "GET /billing-keys/new",
+    "POST /billing-keys/new",
+    "GET /billing-keys/{id}",
+    "POST /billing-keys/{id}",
+    "POST /billing-keys/{id}/deactivate",
+    "POST /billing-keys/{id}/activate",
+    "GET /billing-keys/{id}/rotate",
+    "POST /billing-keys/{id}/rotate",
+    "GET /billing-keys/{id}/delete",
+    "POST /billing-keys/{id}/delete",
+];
+
 /// The path of a route, with something for its braces.
 fn path(route: &Route) -> String {
     let path = route.path.replace("{secret}", &"0".repeat(64)).replace("{name}", "dashboard.0000000000000000.css");
@@ -98,7 +114,7 @@ async fn method_not_allowed_names_the_one_that_is() {
 async fn a_stranger_gets_none_of_a_user_s_pages_and_is_brought_back_after_signing_in() {
     let gateway = TestGateway::start().await;
     let mut seen = 0;
-    for route in ROUTES.iter().filter(|route| route.access == Access::User) {
+    for route in ROUTES.iter().filter(|route| ![Access::Anyone, Access::Asset].contains(&route.access)) {
         let (browser, path) = (gateway.browser(), path(route));
         let page = browser.get(SIGN_IN).await;
         if route.method == Method::POST {
@@ -229,7 +245,12 @@ async fn what_concerns_money_is_for_owners() {
     let member = gateway.browser();
     let password = [("password", "correct horse battery")];
     assert_eq!(member.fill(&invitation, &password).await.status, 303);
-    for route in ROUTES.iter().filter(|route| route.access == Access::Owner) {
+    let named = |name: &str| ROUTES.iter().find(|route| format!("{} {}", route.method, route.path) == name);
+    let owners = ROUTES.iter().filter(|route| route.access == Access::Owner);
+    let named: Vec<_> =
+        FOR_OWNERS.iter().map(|name| named(name).unwrap_or_else(|| panic!("{name} is no route"))).collect();
+    assert_eq!(named.len(), owners.count(), "one is for owners that is not in the list, or the other way round");
+    for route in named {
         let page = member.get(SECURITY).await;
         let answer = match route.method == Method::POST {
             true => member.submit(&page, &path(route), &[]).await,

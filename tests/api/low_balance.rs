@@ -26,7 +26,7 @@ use gateway_lambda::{BatchResponse, StreamEvent};
 use gateway_store::Mailer;
 use low_balance::{App, handle};
 use serde_json::{Value, json};
-use support::{MODEL, Reply, TestGateway, chat_answer};
+use support::{Folder, MODEL, Reply, TestGateway, chat_answer};
 use tokio::sync::Semaphore;
 
 const SENDER: &str = "billing@gateway.example";
@@ -284,4 +284,24 @@ async fn the_local_gateway_looks_after_every_booking_and_sends_nothing() {
     scene.gateway.credit("1", EntryKind::Payment).await;
     scene.gateway.gateway.rollup().await;
     assert!(!scene.is_told().await && scene.ses.sent().is_empty());
+}
+
+#[tokio::test]
+async fn where_a_folder_is_named_the_local_gateway_writes_each_email_into_it() {
+    let folder = Folder::new();
+    let mail = folder.path("not/there/yet");
+    let gateway = TestGateway::start_with(|options| options.mail = Some(mail.clone())).await;
+    let low = LowBalance::read("1000", "ada@b.example").unwrap();
+    assert!(gateway.store().low_balance_set(&gateway.account, low.as_ref()).await.unwrap());
+    for _ in 0..2 {
+        gateway.credit("1", EntryKind::Payment).await;
+        gateway.gateway.rollup().await;
+    }
+    let written: Vec<_> = std::fs::read_dir(&mail).unwrap().map(|file| file.unwrap().path()).collect();
+    let [email] = written.as_slice() else { panic!("{written:?}") };
+    let email = std::fs::read_to_string(email).unwrap();
+    let (head, text) = email.split_once("\n\n").unwrap();
+    assert!(head.contains("\nTo: ada@b.example\nSubject: Your ModelSwitch balance is below 1000.00 USD\n"), "{head}");
+    let page = format!("{}/dashboard/billing", gateway.gateway.url);
+    assert!(text.contains("My account") && text.contains(&page), "{text}");
 }

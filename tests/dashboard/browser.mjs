@@ -79,7 +79,7 @@ const CANNOT_BE_TOLD = ["elmPartiallyObscured", "shortTextContent", "imgNode"];
 
 /** What axe-core finds on the page, with every rule that it has on by itself. */
 export async function barriers(page) {
-  await page.evaluate(axe.source);
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe.source);
   const { violations, incomplete } = await page.evaluate(() => globalThis.axe.run());
   // A contrast that can't be told is none that is high enough, but for these.
   const untold = incomplete.filter(({ id }) => id === "color-contrast");
@@ -124,7 +124,7 @@ export const text = (page) =>
   });
 
 /** Clicks what leads to another page, and waits until that is there: a form's button, a link. */
-async function gone(page, target) {
+export async function gone(page, target) {
   const loaded = page.waitForEvent("load");
   await target.click();
   await loaded;
@@ -132,6 +132,9 @@ async function gone(page, target) {
 
 /** Presses the button of this name, whose form is answered by a page. */
 export const press = (page, name) => gone(page, page.getByRole("button", { name, exact: true }));
+
+/** Sends the form that goes to this path behind `/dashboard`, as it stands. */
+export const send = (page, path) => gone(page, page.locator(`form[action="/dashboard${path}"] button`));
 
 /** Follows the link of this name. */
 export const follow = (page, name) => gone(page, page.getByRole("link", { name, exact: true }));

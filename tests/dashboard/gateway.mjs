@@ -54,11 +54,16 @@ class Process {
   }
 }
 
-/** `modelswitch` with these arguments on a fresh folder: what the first start printed, and how to ask it. */
-export async function startGateway(args = [], env = {}) {
+/** A folder that is there until the file of tests ends. */
+export async function freshFolder() {
   const folder = await mkdtemp(join(tmpdir(), "modelswitch-dashboard-"));
   atTheEnd(() => rm(folder, { recursive: true, force: true }));
-  const data = join(folder, "data.db");
+  return folder;
+}
+
+/** `modelswitch` with these arguments on a fresh folder: what the first start printed, and how to ask it. */
+export async function startGateway(args = [], env = {}) {
+  const data = join(await freshFolder(), "data.db");
   // The log's errors are looked at: a page that breaks says so there.
   const gateway = new Process(MODELSWITCH_BIN, ["--port", "0", "--data", data, "--grace", "0", ...args], env);
   const printed = await gateway.until("--help");

@@ -5,15 +5,16 @@ import { createServer } from "node:http";
 import Provider from "oidc-provider";
 
 import { atTheEnd } from "./ending.mjs";
+import { startGateway } from "./gateway.mjs";
 
-export const clientId = "modelswitch";
-export const clientSecret = "a secret that the provider gave us";
+const clientId = "modelswitch";
+const clientSecret = "a secret that the provider gave us";
 
 /**
  * The provider for a gateway at `gatewayUrl()`, which is known only after it has started. Whoever writes an email address is
  * the person who has it; `verified` says whether it is known to be theirs.
  */
-export async function startProvider() {
+async function startProvider() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   atTheEnd(() => {
@@ -57,6 +58,16 @@ export async function startProvider() {
   }
 
   return { issuer, people, knows };
+}
+
+/** A gateway with these arguments, and the provider that it relies on, which knows it so. */
+export async function startRelated(args = [], client = {}) {
+  const provider = await startProvider();
+  // The issuer's own documents are there when the gateway asks for them first, which is when somebody signs in.
+  const relies = ["--openid-issuer", provider.issuer, "--openid-client-id", clientId];
+  const gateway = await startGateway([...relies, ...args], { OPENID_CLIENT_SECRET: clientSecret });
+  provider.knows(gateway.url, client);
+  return { ...gateway, provider };
 }
 
 async function interact(provider, request, response) {

@@ -4,27 +4,14 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
 import { barriers, follow, notice, press, problem, title, visiting } from "./browser.mjs";
-import { startGateway } from "./gateway.mjs";
-import { clientId, clientSecret, startProvider } from "./openid.mjs";
+import { startRelated } from "./openid.mjs";
 
 let gateway;
 let open;
 
-/** A gateway and the provider that it relies on. */
-async function related(args, client) {
-  const provider = await startProvider();
-  // The issuer's own documents are there when the gateway asks for them first, which is when somebody signs in.
-  const gateway = await startGateway(
-    ["--openid-issuer", provider.issuer, "--openid-client-id", clientId, ...args],
-    { OPENID_CLIENT_SECRET: clientSecret },
-  );
-  provider.knows(gateway.url, client);
-  return { ...gateway, provider };
-}
-
 before(async () => {
-  gateway = await related([]);
-  open = await related(["--sign-up"], { token_endpoint_auth_method: "client_secret_post" });
+  gateway = await startRelated();
+  open = await startRelated(["--sign-up"], { token_endpoint_auth_method: "client_secret_post" });
 });
 
 const visit = (act, at = gateway) => visiting({ baseURL: at.url, also: [at.provider.issuer] }, act);

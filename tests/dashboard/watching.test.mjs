@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
-import { barriers, bytes, visiting, width } from "./browser.mjs";
+import { barriers, bytes, devices, visiting, width } from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 let gateway;
@@ -60,6 +60,16 @@ test("a page that is too wide is measured so", async () => {
     await page.evaluate(() => (document.querySelector("#wide").style.width = "2000px"));
     assert.ok((await width(page)) >= 2000);
   });
+});
+
+test("and so is one that is too wide only once a phone's window is narrower", async () => {
+  await at(async (page) => {
+    await grow(page, '<pre id="wide"></pre>');
+    await page.evaluate(() => (document.querySelector("#wide").style.width = "350px"));
+    assert.equal(await width(page), 390);
+    await page.setViewportSize({ width: 320, height: 568 });
+    assert.ok((await width(page)) >= 350);
+  }, devices.phone);
 });
 
 test("what comes over the wire is counted compressed, heads and all", async () => {

@@ -1,6 +1,6 @@
 """The whole template as a stack of an emulated AWS, deployed by `sam deploy`, and what there is to do with it."""
 
-import functools, hashlib, hmac, json, time, urllib.error, urllib.request, uuid
+import functools, hashlib, hmac, json, time, urllib.error, urllib.parse, urllib.request, uuid
 
 import botocore.session
 
@@ -170,6 +170,36 @@ def request(method, path, key=None, body=None, headers=(), text=None):
             return answer.status, answer.headers, json.loads(answer.read() or "null", parse_float=str)
     except urllib.error.HTTPError as answer:
         return answer.code, answer.headers, json.loads(answer.read() or "null", parse_float=str)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+class Visitor:
+    """A browser as far as the dashboard needs one: it keeps cookies, though the emulator has no https, and follows nothing by
+    itself. It says nothing of where a form comes from, as old ones do: the emulator does not tell the function its host."""
+
+    def __init__(self):
+        self.cookies = {}
+        self.opener = urllib.request.build_opener(NoRedirect)
+
+    def ask(self, path, form=None):
+        """Opens a page of the stack's API, or sends a form there. Returns (status, headers, text)."""
+        asked = urllib.request.Request(address(path), data=form and urllib.parse.urlencode(form).encode())
+        asked.add_header("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
+        try:
+            answer = self.opener.open(asked, timeout=60)
+        except urllib.error.HTTPError as refused:
+            answer = refused
+        with answer:
+            for line in answer.headers.get_all("set-cookie", []):
+                name, value = line.split(";")[0].split("=", 1)
+                self.cookies[name] = value
+                if "Max-Age=0" in line:
+                    del self.cookies[name]
+            return answer.status, answer.headers, answer.read().decode()
 
 
 def environment(function):

@@ -5,10 +5,10 @@ release binaries, DynamoDB, Secrets Manager. Its API Gateway carries no response
 streaming route is proven through Lambda's own response stream here, and piece by piece in test_stream.
 """
 
-import unittest, urllib.parse, urllib.request
+import re, unittest, urllib.parse
 
 from provider import CREDENTIAL
-from stack import NAME, Account, address, client, deploy, invoked, operator, provider, request, stack, streamed
+from stack import NAME, Account, Visitor, client, deploy, invoked, operator, provider, request, stack, streamed
 from toolchain import events, eventually
 
 EMBEDDING = {"model": "text-embedding-3-small", "input": "Hello!", "encoding_format": "float"}
@@ -19,6 +19,11 @@ NO_TOKEN = "ms-" + "0" * 38
 
 def setUpModule():
     stack()
+
+
+def token(page):
+    """What a form of the page has to bring along."""
+    return re.search('name="csrf" value="([^"]+)"', page).group(1)
 
 
 class Deployed(unittest.TestCase):
@@ -147,9 +152,28 @@ class Deployed(unittest.TestCase):
         account = Account()
         link = operator("user", "invite", "ada@lab.example", "--account", account.id)["url"]
         page = urllib.parse.urlparse(link).path.split("/dashboard", 1)[1]
-        with urllib.request.urlopen(address(f"/dashboard{page}"), timeout=60) as answer:
-            self.assertIn("ada@lab.example", answer.read().decode())
-            self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
+        visitor = Visitor()
+        status, headers, text = visitor.ask(f"/dashboard{page}")
+        self.assertEqual(status, 200, text)
+        self.assertIn("ada@lab.example", text)
+        self.assertIn("default-src 'none'", headers["content-security-policy"])
+        self.assertEqual(list(visitor.cookies), ["__Host-ms_visitor"])
+        # The form's body comes through, and all cookies of its answer do.
+        form = {"csrf": token(text), "password": "a few words & 100 % of them"}
+        self.assertEqual(visitor.ask(f"/dashboard{page}", form | {"csrf": "0" * 128})[0], 403)
+        status, headers, text = visitor.ask(f"/dashboard{page}", form)
+        self.assertEqual((status, headers["location"]), (303, "/live/dashboard"), text)
+        [session] = [line for line in headers.get_all("set-cookie") if line.startswith("__Host-ms_session=")]
+        self.assertEqual(session.split("; ")[1:], ["Path=/", "HttpOnly", "SameSite=Lax", "Secure", "Max-Age=2592000"])
+        status, _, text = visitor.ask("/dashboard")
+        self.assertEqual(status, 200, text)
+        self.assertIn("ada@lab.example", text)
+        self.assertIn('action="/live/dashboard/sign-out"', text)
+        status, headers, text = visitor.ask("/dashboard/sign-out", {"csrf": token(text)})
+        self.assertEqual((status, headers["location"]), (303, "/live/dashboard/sign-in"), text)
+        self.assertNotIn("__Host-ms_session", visitor.cookies)
+        visitor.cookies["__Host-ms_session"] = session.split(";")[0].split("=")[1]
+        self.assertEqual(visitor.ask("/dashboard")[0], 303, "the session is over, whoever has its cookie")
 
     def test_an_update_keeps_the_data(self):
         account = Account("7.25")

@@ -144,6 +144,9 @@ pub struct ServeArgs {
     /// Free credit, in USD, of the account that the first start makes.
     #[arg(long, value_name = "USD", default_value = "5", value_parser = usd)]
     pub credit: Nanos,
+    /// Write the emails about low balances into this folder. None is sent from here; without it there are none.
+    #[arg(long, value_name = "FOLDER")]
+    pub mail: Option<PathBuf>,
     /// Let anybody make an account in the dashboard.
     #[arg(long)]
     pub sign_up: bool,

@@ -11,6 +11,7 @@ pub mod event;
 mod feed;
 mod functions;
 mod ledger_stream;
+mod mail;
 pub mod operator;
 mod policy;
 mod provider;

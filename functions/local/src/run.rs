@@ -96,6 +96,7 @@ async fn options(serve: ServeArgs, target: &Target) -> Result<Options, String> {
         payments_secret: payments_of_environment(environment),
         template: serve.template,
         free_credit: serve.credit,
+        mail: serve.mail,
         sign_up: serve.sign_up,
         openid,
         ..Options::default()

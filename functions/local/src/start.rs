@@ -29,6 +29,7 @@ use crate::{
     engine::{Data, Engine, OpenError},
     functions::Functions,
     ledger_stream::LedgerStream,
+    mail,
     schedule::Schedules,
     server,
     template::{STACK_NAME, Template, TemplateError},
@@ -61,8 +62,8 @@ pub struct Options {
     pub template: Option<PathBuf>,
     /// What the first account may spend.
     pub free_credit: Nanos,
-    /// Whether the dashboard says that emails are sent. The local gateway sends none: its log says that it would.
-    pub emails: bool,
+    /// The folder that emails are written into, as none is sent from here; none: there are none, and the dashboard says so.
+    pub mail: Option<PathBuf>,
     /// Whether anybody may make an account in the dashboard.
     pub sign_up: bool,
     /// Where people may sign in to the dashboard, and our secret there, if we have one.
@@ -90,7 +91,7 @@ impl Default for Options {
             clock: Clock::system(),
             template: None,
             free_credit: Nanos::usd(5),
-            emails: false,
+            mail: None,
             sign_up: false,
             openid: None,
             rollup_pause: Some(ROLLUP_PAUSE),
@@ -184,7 +185,7 @@ impl Gateway {
             stripe: stripe.clone(),
             payment_secrets: payment_secrets.clone(),
             passwords: dashboard::Passwords::default(),
-            emails: options.emails,
+            emails: options.mail.is_some(),
             sign_up: options.sign_up,
             openid: options.openid.map(openid).transpose().map_err(StartError::Other)?,
         };
@@ -200,11 +201,12 @@ impl Gateway {
         let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?.to_string();
         let url = format!("http://{address}");
         let first_account = first_account(&store, &options.clock, options.free_credit, &url).await?;
+        let mailer = options.mail.as_deref().map_or_else(|| Ok(Mailer::nobody()), mail::mailer);
+        let mailer = mailer.map_err(StartError::Other)?;
         let rollup = usage_rollup::App { store: store.clone(), clock: options.clock.clone() };
         let low_balance = low_balance::App {
             store: store.clone(),
-            // What it would send, the log says.
-            mailer: Mailer::nobody(),
+            mailer,
             billing_page: format!("{url}/dashboard/billing"),
             clock: options.clock.clone(),
         };

@@ -4,11 +4,11 @@ use gateway_core::{
     ids::{AccountId, RequestId},
     ledger::EntryKind,
     money::Nanos,
-    people::LinkKind,
+    people::{Email, LinkKind, Role, User},
 };
 use gateway_store::{Credit, random};
 use http::Method;
-use support::{Answer, Browser, MODEL, Reply, START, Stripe, TestGateway};
+use support::{Answer, Browser, Folder, MODEL, Reply, START, Stripe, TestGateway};
 
 use crate::payments::taking_payments;
 
@@ -385,6 +385,23 @@ async fn words_of_others_are_shown_as_text() {
     }
 }
 
+#[tokio::test]
+async fn an_account_s_name_is_shown_as_text() {
+    let gateway = TestGateway::start().await;
+    let (store, at) = (gateway.store(), gateway.clock().now());
+    let account = store.account_create(HTML, at).await.unwrap().id;
+    let email = Email::parse("ada@b.example").unwrap();
+    assert!(store.user_create(&User::new(email.clone(), account.clone(), Role::Owner, at)).await.unwrap());
+    let browser = gateway.browser();
+    assert_eq!(browser.fill(&gateway.link(LinkKind::SignIn, email.as_str()).await, &[]).await.status, 303);
+    let id = entry_of(&gateway, &account, EntryKind::Payment, Nanos::usd(1), "Payment pi_1").await;
+    for path in ["/dashboard".to_owned(), format!("{RECEIPTS}/{id}")] {
+        let page = browser.get(&path).await;
+        assert!(page.status == 200 && !page.text.contains("<script>"), "{path}: {}", page.text);
+        assert!(page.text.contains("&#60;script&#62;alert(&#39;x&#39;)&#60;/script&#62;"), "{path}: {}", page.text);
+    }
+}
+
 /// Saves a threshold and an address.
 async fn tell(browser: &Browser, threshold: &str, email: &str) -> Answer {
     browser.fill(BILLING, &[("threshold", threshold), ("email", email)]).await
@@ -414,7 +431,8 @@ async fn a_banner_is_on_every_page_while_the_balance_is_below_the_threshold() {
 
 #[tokio::test]
 async fn a_threshold_or_an_address_that_is_none_is_said_beside_what_was_typed() {
-    let gateway = TestGateway::start_with(|options| options.emails = true).await;
+    let folder = Folder::new();
+    let gateway = TestGateway::start_with(|options| options.mail = Some(folder.path("mail"))).await;
     let browser = gateway.signed_in().await;
     for (threshold, email, problem) in [
         ("0", "", "Enter an amount in USD up to 1000000.00"),
