@@ -116,7 +116,7 @@ async fn signing_out_everywhere_ends_every_session_and_so_does_another_password(
     assert_eq!(sign_in(&first, PASSWORD).await.status, 303);
     assert_eq!(sign_in(&second, PASSWORD).await.status, 303);
     let wrong = first.fill(SECURITY, &[("current", "not that one"), ("password", "quite another one")]).await;
-    assert!(wrong.status == 422 && wrong.text.contains("Your current password is another one."), "{}", wrong.text);
+    assert!(wrong.status == 422 && wrong.text.contains("Your current password is wrong."), "{}", wrong.text);
     let changed = first.fill(SECURITY, &[("current", PASSWORD), ("password", "quite another one")]).await;
     assert_eq!(changed.status, 303, "{}", changed.text);
     assert_eq!((first.user().await.as_deref(), second.user().await), (Some(OWNER), None));
