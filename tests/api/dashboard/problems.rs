@@ -1,6 +1,6 @@
 //! What is wrong with a form is said at the fields that are at fault, and at no other.
 
-use support::{Answer, TestGateway};
+use support::{Answer, Folder, TestGateway};
 
 use super::{SECURITY, SIGN_IN, links};
 
@@ -81,7 +81,8 @@ async fn each_filter_of_the_usage_has_its_own_problem() {
 
 #[tokio::test]
 async fn a_key_s_and_billing_s_forms_give_the_field_at_fault_the_focus() {
-    let gateway = TestGateway::start_with(|options| options.emails = true).await;
+    let folder = Folder::new();
+    let gateway = TestGateway::start_with(|options| options.mail = Some(folder.path("mail"))).await;
     let browser = gateway.signed_in().await;
     let key = [("name", "ci"), ("requests", "0"), ("interval", "10s"), ("allow", "all")];
     for path in ["/dashboard/keys/new", "/dashboard/keys/1"] {
