@@ -54,7 +54,7 @@ test("whom the provider knows and nobody here does is not let in, and told what 
   await visit(async (page) => {
     await signInAs(page, "stranger@example.com");
     assert.equal(await title(page), "You are not signed in");
-    assert.match(await problem(page), /Ask for an invitation/);
+    assert.match(await problem(page), /Ask your operator for an invitation/);
     assert.deepEqual(await barriers(page), []);
     await follow(page, "Back to sign in");
     assert.equal(await title(page), "Sign in");

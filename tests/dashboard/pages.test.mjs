@@ -33,7 +33,8 @@ before(async () => {
     await press(page, "Save");
   });
   member = await user("member@example.com", ["--account", gateway.account, "--role", "member"]);
-  await reset("owner@localhost");
+  await user("forgetful@example.com");
+  await reset("forgetful@example.com");
   await live();
 });
 
