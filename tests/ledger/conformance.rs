@@ -273,7 +273,7 @@ fn a_key_and_its_tokens_change_together() {
         let bench = Bench::open(database).await;
         let lookup = async |token: &Token| bench.store.key_lookup(&token.hash()).await.unwrap();
         assert_eq!(lookup(&bench.token).await.map(|found| (found.key, found.active)), Some((KEY, true)));
-        let (second, third) = (new_token(), new_token());
+        let (second, third, fourth) = (new_token(), new_token(), new_token());
         let idempotency = async |given: &str| {
             let key = IdempotencyKey::new(given, &bench.token, "/api/keys/1/rotate", b"{}");
             bench.store.idempotency(&bench.account, key, START).await.unwrap()
@@ -287,13 +287,15 @@ fn a_key_and_its_tokens_change_together() {
         assert_eq!(lookup(&bench.token).await.unwrap().expires_at, Some(grace));
         assert!(matches!(rotate(&third, grace, &once).await, UpdateOutcome::Repeated));
         assert_eq!(idempotency("once").await.made, Some(KEY));
-        assert!(matches!(rotate(&third, START, &idempotency("twice").await).await, UpdateOutcome::Updated(_)));
-        assert_eq!(lookup(&second).await, None);
+        let (twice, thrice) = (idempotency("twice").await, idempotency("thrice").await);
+        assert!(matches!(rotate(&third, START, &twice).await, UpdateOutcome::Updated(_)));
+        assert_eq!((lookup(&second).await, lookup(&bench.token).await), (None, None), "without grace all are gone");
+        assert!(matches!(rotate(&fourth, grace, &thrice).await, UpdateOutcome::Updated(_)));
         bench.change(KEY, KeyChange { active: Some(false), ..KeyChange::default() }, START).await;
-        assert!(!lookup(&third).await.unwrap().active && !lookup(&bench.token).await.unwrap().active);
+        assert!(!lookup(&fourth).await.unwrap().active && !lookup(&third).await.unwrap().active);
         assert!(bench.store.key_delete(&bench.account, KEY).await.unwrap());
         assert!(!bench.store.key_delete(&bench.account, KEY).await.unwrap());
-        assert_eq!((lookup(&third).await, lookup(&bench.token).await), (None, None));
+        assert_eq!((lookup(&fourth).await, lookup(&third).await), (None, None));
         let unknown = AccountId::from_random(random().unwrap());
         let new = new_key(None, None, RateLimit::default());
         assert!(bench.store.key_create(&unknown, &new, &new_token(), START, None).await.unwrap().is_none());
