@@ -1,12 +1,13 @@
 """SAM takes the template, builds it with cargo-lambda and nothing else, and makes of it what production is to have."""
 
-import json, tomllib, unittest
+import json, os, tomllib, unittest
+from unittest import mock
 
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 from stack import build
-from toolchain import ROOT, SAM, SCRATCH, TOOLS, functions, logical_id, run
+from toolchain import REGION, ROOT, SAM, SCRATCH, TOOLS, functions, logical_id, run
 
 CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
@@ -29,7 +30,8 @@ def production():
     for name in map(logical_id, functions()):
         # Where `sam deploy` puts what was built.
         template["Resources"][name]["Properties"]["CodeUri"] = "s3://bucket/key"
-    return transform(template, parameters("prod"), NoManagedPolicies())
+    with mock.patch.dict(os.environ, AWS_DEFAULT_REGION=REGION):
+        return transform(template, parameters("prod"), NoManagedPolicies())
 
 
 class Sam(unittest.TestCase):
