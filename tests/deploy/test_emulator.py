@@ -20,7 +20,7 @@ EXPECTED = {
     "chat-completions/broken-json": (400, "invalid_json"),
     "chat-completions/stream": (200, "[DONE]"),
     "chat-completions/unknown-model": (404, "model_not_found"),
-    "dashboard/forged-form": (403, "That did not come from our page"),
+    "dashboard/forged-form": (403, "be accepted</h1>"),
     "dashboard/sign-in": (200, "Password"),
     "dashboard/signed-out": (303, ""),
     "embeddings/answer": (200, "[0.5, -0.25]"),
