@@ -8,7 +8,6 @@ use askama::Template;
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use gateway_core::{
-    error::ApiError,
     ids::{KeyId, RequestId},
     moment::UnixMs,
 };
@@ -179,13 +178,12 @@ pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let cursor = visit.request.query("cursor").and_then(RequestId::parse).filter(|cursor| filter.spans(cursor));
     // Of all models and keys, so that the form can name them.
     let range = Filter { model: None, key: None, ..filter.clone() };
-    let (sums, lines, standing) = tokio::try_join!(
+    let (sums, lines) = tokio::try_join!(
         store.usage_sums(account, &range),
         store.usage_page(account, &filter, cursor.as_ref(), 0, LINES),
-        store.account_standing(account),
     )?;
-    let standing = standing.ok_or_else(|| ApiError::internal("the user's account does not exist"))?;
-    let key_name = |id| key_name(&standing, id);
+    let standing = visit.standing()?;
+    let key_name = |id| key_name(standing, id);
     let mut page = page(visit, None)?;
     (page.models, page.keys) = choices(&sums, &filter, key_name);
     let wanted: BTreeMap<_, _> = sums.into_iter().filter(|(group, _)| filter.takes(group)).collect();

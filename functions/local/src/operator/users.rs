@@ -70,7 +70,8 @@ async fn link(session: &Session, link: Link, place: Place, words: &str) -> Resul
     session.store.link_create(&secret, &link).await?;
     let url = link.kind.url(&format!("{}/dashboard", url.trim_end_matches('/')), &secret);
     let text = format!(
-        "{words}\n\n  {url}\n\nIt works once, until {}, and earlier links of this address no more. It is stored as a hash and can't be shown again.",
+        "{words}\n\n  {url}\n\nIt works once, until {}, and earlier links of this address no more. It is stored as a hash \
+         and can't be shown again.",
         link.expires_at()
     );
     let view =

@@ -38,8 +38,7 @@ struct Keys<'a> {
 /// GET /keys, /billing-keys
 pub(crate) async fn show(visit: &Visit<'_>) -> Result<Answer, Failure> {
     let (page, at) = (Page::of(visit), visit.request.at);
-    let standing = visit.app.store.account_standing(&visit.signed_in()?.user.account).await?;
-    let mut keys = standing.map(|standing| standing.keys).unwrap_or_default();
+    let mut keys = visit.standing()?.keys.clone();
     keys.retain(|key| key.key_type == page.key_type && !key.allowance.deleted);
     keys.reverse();
     let all = keys.len();
